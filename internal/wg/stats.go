@@ -1,0 +1,69 @@
+package wg
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/meshnet-go/meshnet/key"
+)
+
+// PeerStats is what WireGuard counts of one peer.
+type PeerStats struct {
+	RxBytes, TxBytes uint64    // of WireGuard packets, with their overhead
+	LastHandshake    time.Time // zero when there was none
+}
+
+// Stats returns the counters of all peers. It costs time in proportion to the
+// number of peers and their prefixes.
+func (d *Device) Stats() (map[key.NodePublic]PeerStats, error) {
+	text, err := d.dev.IpcGet()
+	if err != nil {
+		return nil, fmt.Errorf("reading WireGuard's counters: %w", err)
+	}
+	return parseStats(text), nil
+}
+
+// parseStats picks the counters out of a configuration as WireGuard prints it:
+// lines of name=value, those of a peer after its public_key. What it does not
+// understand it skips.
+func parseStats(text string) map[key.NodePublic]PeerStats {
+	stats := make(map[key.NodePublic]PeerStats)
+	var peer key.NodePublic
+	var inPeer bool
+	var sec int64
+	for l := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(l, "\n"), "=")
+		if name == "public_key" {
+			peer, inPeer = parseKey(value)
+		}
+		if !inPeer {
+			continue
+		}
+		s := stats[peer]
+		switch name {
+		case "rx_bytes":
+			s.RxBytes, _ = strconv.ParseUint(value, 10, 64)
+		case "tx_bytes":
+			s.TxBytes, _ = strconv.ParseUint(value, 10, 64)
+		case "last_handshake_time_sec":
+			sec, _ = strconv.ParseInt(value, 10, 64)
+		case "last_handshake_time_nsec":
+			if nsec, _ := strconv.ParseInt(value, 10, 64); sec != 0 || nsec != 0 {
+				s.LastHandshake = time.Unix(sec, nsec)
+			}
+		}
+		stats[peer] = s
+	}
+	return stats
+}
+
+func parseKey(digits string) (key.NodePublic, bool) {
+	raw, err := hex.DecodeString(digits)
+	if err != nil || len(raw) != key.Size {
+		return key.NodePublic{}, false
+	}
+	return key.NodePublicFromRaw32([key.Size]byte(raw)), true
+}
