@@ -1,0 +1,24 @@
+// Package layers holds the import graph of meshnet as a policy, and the policy
+// is a test: a package imports only from the lines above its own, and the pure
+// ones decide without a clock, a socket or a goroutine. A package that needs
+// something from below is in the wrong place.
+package layers
+
+// policy is read by the test. A name is a folder of the module; "." is the
+// root, and "..." stands for everything below a folder.
+const policy = `
+key  socks5  httpproxy  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet}
+internal/disco  internal/tailcfg  internal/noise  internal/wg  internal/portmap  derp
+internal/path  internal/netcheck  internal/filter  internal/relay  internal/control
+internal/netmap  internal/magicsock  internal/tunwrap  coord
+.
+meshtest
+cmd/...  examples/...  internal/layers
+`
+
+// pure packages do no I/O, start no goroutine and read no clock: time comes in
+// as an argument.
+const pure = `key derp/derpmap internal/{stun,tsmp,dns,disco,tailcfg,path,netcheck,filter,netmap}`
+
+// only says which package alone may import a module.
+const only = `gvisor.dev/gvisor internal/netstack`
