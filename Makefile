@@ -1,0 +1,56 @@
+# make check is all of CI. Every other target is a part of it, but for fuzz and
+# soak. Everything it needs besides Go and make it installs itself.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+PLATFORMS = darwin/arm64 windows/amd64 freebsd/amd64 android/arm64 js/wasm
+MODULES = . interop interop/headscale
+FUZZTIME = 20s
+
+.PHONY: check deps fmt vet staticcheck tidy test cross interop headscale quickstart fuzz soak
+
+check: deps fmt vet staticcheck tidy cross test quickstart interop headscale
+	@echo "ok: make check"
+
+# The race detector needs a C compiler.
+deps:
+	@command -v gcc >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends gcc libc6-dev; }
+
+fmt:
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+
+vet:
+	for m in $(MODULES); do (cd $$m && go vet ./...) || exit 1; done
+
+staticcheck:
+	go run $(STATICCHECK) ./...
+	cd interop && go run $(STATICCHECK) ./...
+
+tidy:
+	go mod tidy -diff
+
+test:
+	go test -race ./...
+
+cross:
+	for p in $(PLATFORMS); do echo $$p; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go build . ./key ./derp/... ./coord/... ./internal/... || exit 1; done
+
+quickstart:
+	go run ./examples/quickstart
+
+# The same protocols spoken by Tailscale's own software, and by Headscale.
+interop:
+	cd interop && go test -count=1 ./...
+
+headscale:
+	cd interop/headscale && go test -count=1 ./...
+
+# Every fuzz test for a while; go test alone runs their seeds.
+fuzz:
+	@grep -rl --include=*_test.go '^func Fuzz' . | xargs -n1 dirname | sort -u | grep -v '^./interop' | while read -r dir; do \
+		for f in $$(grep -h '^func Fuzz' $$dir/*_test.go | sed 's/func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
+			echo "$$dir $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+		done; done
+
+soak: FUZZTIME = 2m
+soak: fuzz
+	go test -race -count=20 ./...
