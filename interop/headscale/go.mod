@@ -10,19 +10,6 @@
 //
 //	go get -tool github.com/juanfont/headscale/cmd/headscale@v0.28.0
 //	go mod tidy
-module builds Headscale v0.27.1, and nothing else:
-//
-//	go tool headscale version
-//
-// The tests in the directory above run it as a child process. It cannot be
-// part of their module: Headscale pins tailscale.com v1.86.5, and would be
-// another Headscale with the v1.102.5 that they stand on.
-//
-// The versions below are those of Headscale's own go.mod. They must be repeated
-// here: left to itself, module resolution finds a set which does not build.
-//
-// To move to another Headscale, replace them by those of its go.mod, and run
-// go mod tidy.
 module github.com/meshnet-go/meshnet/interop/headscale
 
 go 1.26.3
