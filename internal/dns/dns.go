@@ -70,7 +70,7 @@ func (t *Table) addHost(host Name) {
 	if _, taken := t.hosts[name]; !ok || taken {
 		return
 	}
-	t.hosts[name] = appendAddrs(nil, host.Addrs)
+	t.hosts[name] = appendAddrs(make([]netip.Addr, 0, min(len(host.Addrs), maxAddrs)), host.Addrs)
 	t.addReverse(name, host.Addrs)
 }
 
