@@ -2,14 +2,11 @@ package wg
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 
 	"golang.zx2c4.com/wireguard/conn"
-	"golang.zx2c4.com/wireguard/tun"
 
 	"github.com/meshnet-go/meshnet/key"
 )
@@ -103,11 +100,8 @@ func (b *memBind) ParseEndpoint(s string) (conn.Endpoint, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.parsed++
-	k, ok := parseKey(s)
-	if !ok {
-		return nil, fmt.Errorf("not a node key: %q", s)
-	}
-	return &memEndpoint{k}, nil
+	k, err := key.ParseNodePublic("nodekey:" + s)
+	return &memEndpoint{k}, err
 }
 
 func (b *memBind) parses() int {
@@ -127,55 +121,6 @@ func (e *memEndpoint) DstToString() string { return e.key.Short() }
 func (e *memEndpoint) DstToBytes() []byte  { return e.key.AppendRaw(nil) }
 func (e *memEndpoint) DstIP() netip.Addr   { return netip.IPv6Unspecified() }
 func (e *memEndpoint) SrcIP() netip.Addr   { return netip.Addr{} }
-
-// memTun is a tun device whose host is a test.
-type memTun struct {
-	out    chan []byte // what the host sends
-	in     chan []byte // what the host receives
-	events chan tun.Event
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newMemTun() *memTun {
-	return &memTun{
-		out:    make(chan []byte, 16),
-		in:     make(chan []byte, 16),
-		events: make(chan tun.Event, 1),
-		closed: make(chan struct{}),
-	}
-}
-
-func (t *memTun) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
-	select {
-	case <-t.closed:
-		return 0, os.ErrClosed
-	case p := <-t.out:
-		sizes[0] = copy(bufs[0][offset:], p)
-		return 1, nil
-	}
-}
-
-func (t *memTun) Write(bufs [][]byte, offset int) (int, error) {
-	for _, buf := range bufs {
-		select {
-		case t.in <- append([]byte(nil), buf[offset:]...):
-		default:
-		}
-	}
-	return len(bufs), nil
-}
-
-func (t *memTun) Close() error {
-	t.once.Do(func() { close(t.closed); close(t.events) })
-	return nil
-}
-
-func (t *memTun) File() *os.File           { return nil }
-func (t *memTun) MTU() (int, error)        { return 1280, nil }
-func (t *memTun) Name() (string, error)    { return "mem", nil }
-func (t *memTun) Events() <-chan tun.Event { return t.events }
-func (t *memTun) BatchSize() int           { return 8 }
 
 // ipPacket makes an IPv4 or IPv6 packet that holds text.
 func ipPacket(src, dst netip.Addr, text string) []byte {

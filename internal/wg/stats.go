@@ -1,7 +1,6 @@
 package wg
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -37,7 +36,9 @@ func parseStats(text string) map[key.NodePublic]PeerStats {
 	for l := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(l, "\n"), "=")
 		if name == "public_key" {
-			peer, inPeer = parseKey(value)
+			var err error
+			peer, err = key.ParseNodePublic("nodekey:" + value)
+			inPeer = err == nil
 		}
 		if !inPeer {
 			continue
@@ -58,12 +59,4 @@ func parseStats(text string) map[key.NodePublic]PeerStats {
 		stats[peer] = s
 	}
 	return stats
-}
-
-func parseKey(digits string) (key.NodePublic, bool) {
-	raw, err := hex.DecodeString(digits)
-	if err != nil || len(raw) != key.Size {
-		return key.NodePublic{}, false
-	}
-	return key.NodePublicFromRaw32([key.Size]byte(raw)), true
 }

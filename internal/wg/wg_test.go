@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.zx2c4.com/wireguard/tun/tuntest"
+
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -21,7 +23,7 @@ type node struct {
 	*Device
 	key  key.NodePrivate
 	addr netip.Addr
-	tun  *memTun
+	tun  *tuntest.ChannelTUN
 	bind *memBind
 }
 
@@ -32,9 +34,9 @@ func newNode(t *testing.T, n *memNet, addr string, logger *slog.Logger) *node {
 	// on: these tests leave little garbage.
 	debug.SetGCPercent(-1)
 	k := key.NewNode()
-	nd := &node{key: k, addr: netip.MustParseAddr(addr), tun: newMemTun(), bind: n.bind(k.Public(), nil)}
+	nd := &node{key: k, addr: netip.MustParseAddr(addr), tun: tuntest.NewChannelTUN(), bind: n.bind(k.Public(), nil)}
 	var err error
-	if nd.Device, err = New(nd.tun, nd.bind, logger); err != nil {
+	if nd.Device, err = New(nd.tun.TUN(), nd.bind, logger); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nd.Close() })
@@ -55,9 +57,9 @@ func (n *node) peer() Peer {
 
 // arrives sends text from a to b and reports whether it came.
 func arrives(a, b *node, text string) bool {
-	a.tun.out <- ipPacket(a.addr, b.addr, text)
+	a.tun.Outbound <- ipPacket(a.addr, b.addr, text)
 	select {
-	case p := <-b.tun.in:
+	case p := <-b.tun.Inbound:
 		return strings.HasSuffix(string(p), text)
 	case <-time.After(time.Second):
 		return false
@@ -192,8 +194,8 @@ func TestHostilePrefixes(t *testing.T) {
 			{Key: testKey(1), AllowedIPs: prefixes("0.0.0.0/0 ::/0 ::ffff:1.2.3.4/128 ::ffff:0:0/96 255.255.255.255/32 ff02::1/128")},
 			{Key: key.NodePublicFromRaw32([key.Size]byte{0: 1}), AllowedIPs: prefixes("10.0.0.1/32")}, // of low order
 		}))
-		a.tun.out <- ipPacket(a.addr, netip.MustParseAddr("10.0.0.1"), "to a key of low order")
-		a.tun.out <- ipPacket(a.addr, netip.MustParseAddr("9.9.9.9"), "to whoever has everything")
+		a.tun.Outbound <- ipPacket(a.addr, netip.MustParseAddr("10.0.0.1"), "to a key of low order")
+		a.tun.Outbound <- ipPacket(a.addr, netip.MustParseAddr("9.9.9.9"), "to whoever has everything")
 		time.Sleep(time.Minute)
 	})
 }
@@ -215,9 +217,7 @@ func TestClose(t *testing.T) {
 				t.Errorf("%s after Close: %v, want net.ErrClosed", name, err)
 			}
 		}
-		select {
-		case <-a.tun.closed:
-		default:
+		if _, ok := <-a.tun.TUN().Events(); ok {
 			t.Error("the tun device was not closed")
 		}
 	})
