@@ -1,0 +1,160 @@
+package coord
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// AuthKeyOptions is what a new auth key allows. The zero value is a key that
+// admits one node and never expires.
+type AuthKeyOptions struct {
+	// Reusable keys admit any number of nodes.
+	Reusable bool
+	// Ephemeral nodes are forgotten when they log out, or within a minute
+	// after they went offline.
+	Ephemeral bool
+	// Tags that the nodes get, each such as "tag:web". Tagged nodes belong to
+	// no user, and their keys do not expire.
+	Tags []string
+	// Lifetime is how long from now the key admits nodes; zero is for ever.
+	// The nodes themselves outlive it.
+	Lifetime time.Duration
+}
+
+// AuthKey describes a key that was made, without its secret.
+type AuthKey struct {
+	ID        string // the middle part of the key itself
+	Reusable  bool
+	Ephemeral bool
+	Tags      []string
+	Created   time.Time
+	Expires   time.Time // zero: never
+	Uses      int       // nodes admitted
+	Revoked   bool
+}
+
+// authKeyPrefix begins every auth key: "mkauth-", an ID, "-" and a secret.
+const authKeyPrefix = "mkauth-"
+
+// forgetKeys is how long a key of no more use can still be told from one that
+// never was.
+const forgetKeys = 30 * 24 * time.Hour
+
+// authKey is an AuthKey as it is stored. Of the secret only a hash is kept: who
+// reads the store can join no node.
+type authKey struct {
+	AuthKey
+	Hash     string    // hex SHA-256 of the key's text; the secret is too random to be guessed
+	LastUsed time.Time `json:",omitzero"`
+}
+
+// newAuthKey makes a key and the text that is given to a node.
+func newAuthKey(now time.Time, o AuthKeyOptions) (*authKey, string, error) {
+	for _, tag := range o.Tags {
+		if name, ok := strings.CutPrefix(tag, "tag:"); !ok || name == "" || name != label(name) {
+			return nil, "", fmt.Errorf("coord: %q is not a tag; want one such as \"tag:web\", in lower case", tag)
+		}
+	}
+	if o.Lifetime < 0 {
+		return nil, "", errors.New("coord: the lifetime of an auth key is negative")
+	}
+	id := rand.Text()[:12]
+	text := authKeyPrefix + id + "-" + rand.Text()
+	k := &authKey{Hash: hashAuthKey(text)}
+	k.ID, k.Reusable, k.Ephemeral, k.Created = id, o.Reusable, o.Ephemeral, now
+	k.Tags = slices.Compact(slices.Sorted(slices.Values(o.Tags)))
+	if o.Lifetime > 0 {
+		k.Expires = now.Add(o.Lifetime)
+	}
+	return k, text, nil
+}
+
+func hashAuthKey(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// authKeyID returns the ID in the text of a key, or the text when it is an ID.
+func authKeyID(text string) string {
+	if rest, ok := strings.CutPrefix(text, authKeyPrefix); ok {
+		id, _, _ := strings.Cut(rest, "-")
+		return id
+	}
+	return text
+}
+
+// findAuthKey returns the key with that text if it admits a node now.
+func (s *state) findAuthKey(now time.Time, text string) (*authKey, error) {
+	k := s.authKeys[authKeyID(text)]
+	if k == nil || subtle.ConstantTimeCompare([]byte(k.Hash), []byte(hashAuthKey(text))) == 0 {
+		return nil, refusal("this coordinator knows no such auth key")
+	}
+	switch {
+	case k.Revoked:
+		return nil, refusal("the auth key was revoked")
+	case k.expired(now):
+		return nil, refusal("the auth key expired on " + k.Expires.UTC().Format(time.RFC3339))
+	case k.used():
+		return nil, refusal("the auth key was used already, and it admits only one node")
+	}
+	return k, nil
+}
+
+func (k *authKey) expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
+func (k *authKey) used() bool                 { return !k.Reusable && k.Uses > 0 }
+
+// forgettable reports whether the key can admit nobody and is old enough that
+// nobody should wonder why.
+func (k *authKey) forgettable(now time.Time) bool {
+	last := k.Created
+	for _, t := range []time.Time{k.LastUsed, k.Expires} {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return (k.Revoked || k.used() || k.expired(now)) && now.Sub(last) > forgetKeys
+}
+
+func (s *state) createAuthKey(now time.Time, o AuthKeyOptions) (string, error) {
+	k, text, err := newAuthKey(now, o)
+	if err != nil {
+		return "", err
+	}
+	for id, old := range s.authKeys {
+		if old.forgettable(now) {
+			delete(s.authKeys, id)
+		}
+	}
+	s.authKeys[k.ID] = k
+	s.revision++
+	return text, nil
+}
+
+func (s *state) revokeAuthKey(text string) error {
+	k := s.authKeys[authKeyID(text)]
+	if k == nil {
+		return errors.New("coord: there is no such auth key")
+	}
+	k.Revoked = true
+	s.revision++
+	return nil
+}
+
+func (s *state) listAuthKeys() []AuthKey {
+	keys := make([]AuthKey, 0, len(s.authKeys))
+	for _, k := range s.authKeys {
+		public := k.AuthKey
+		public.Tags = slices.Clone(k.Tags)
+		keys = append(keys, public)
+	}
+	slices.SortFunc(keys, func(a, b AuthKey) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
+	return keys
+}

@@ -1,0 +1,137 @@
+package coord
+
+import (
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
+)
+
+// fullMap returns the first frame of a stream: all that self may know.
+func fullMap(now time.Time, s *snapshot, self *node) *tailcfg.MapResponse {
+	resp := &tailcfg.MapResponse{
+		Node:          self.wire(s.domain),
+		DERPMap:       s.derp,
+		DNSConfig:     s.dns,
+		Domain:        s.domain,
+		PacketFilters: map[string][]tailcfg.FilterRule{"base": s.rules},
+		ControlTime:   &now,
+		Debug:         &tailcfg.Debug{DisableLogTail: true},
+	}
+	for _, n := range s.nodes {
+		if self.sees(n) {
+			resp.Peers = append(resp.Peers, n.wire(s.domain))
+		}
+	}
+	resp.UserProfiles = s.profiles(append(slices.Clone(resp.Peers), resp.Node)...)
+	return resp
+}
+
+// delta returns what a node that knows the old snapshot has to be told to know
+// the next, or nil when nothing in it concerns the node. was and self are the
+// node in the one and in the other.
+func delta(old, next *snapshot, was, self *node) *tailcfg.MapResponse {
+	resp := new(tailcfg.MapResponse)
+	if selfChanged(was, self) {
+		resp.Node = self.wire(next.domain)
+	}
+	if old.derp != next.derp {
+		resp.DERPMap = next.derp
+	}
+	for before, after := range pairs(old.nodes, next.nodes) {
+		knew, may := before != nil && was.sees(before), after != nil && self.sees(after)
+		switch {
+		case knew && !may:
+			resp.PeersRemoved = append(resp.PeersRemoved, before.ID)
+		case may && !knew:
+			resp.PeersChanged = append(resp.PeersChanged, after.wire(next.domain))
+		case may && before != after:
+			tellChange(resp, next.domain, before, after)
+		}
+	}
+	if reflect.DeepEqual(*resp, tailcfg.MapResponse{}) {
+		return nil
+	}
+	told := resp.PeersChanged
+	if resp.Node != nil {
+		told = append(slices.Clone(told), resp.Node)
+	}
+	resp.UserProfiles = next.profiles(told...)
+	return resp
+}
+
+// farewell tells a node that it was removed, in words that nodes understand:
+// its key has expired, and it has no peers.
+func farewell(old *snapshot, was *node) *tailcfg.MapResponse {
+	expired := *was
+	expired.KeyExpiry, expired.Expired = was.Created, true
+	resp := &tailcfg.MapResponse{Node: expired.wire(old.domain)}
+	for _, n := range old.nodes {
+		if was.sees(n) {
+			resp.PeersRemoved = append(resp.PeersRemoved, n.ID)
+		}
+	}
+	return resp
+}
+
+// selfChanged reports whether a node has to be told of itself. What it reported
+// or did itself it knows.
+func selfChanged(was, self *node) bool {
+	return was != self && !reflect.DeepEqual(withReportOf(was, self), *self)
+}
+
+// withReportOf returns n with what src is and has reported at the moment.
+func withReportOf(n, src *node) node {
+	m := *n
+	m.Version, m.DiscoKey, m.HomeDERP, m.Endpoints, m.Hostinfo = src.Version, src.DiscoKey, src.HomeDERP, src.Endpoints, src.Hostinfo
+	m.Online, m.LastSeen, m.Wanted = src.Online, src.LastSeen, src.Wanted
+	return m
+}
+
+// tellChange adds a peer's change to resp, in the smallest form that can say
+// it.
+func tellChange(resp *tailcfg.MapResponse, domain string, before, after *node) {
+	patch, ok := patchOf(before, after)
+	switch {
+	case !ok:
+		resp.PeersChanged = append(resp.PeersChanged, after.wire(domain))
+	case reflect.DeepEqual(patch, tailcfg.PeerChange{NodeID: after.ID, Online: &after.Online}):
+		if resp.OnlineChange == nil {
+			resp.OnlineChange = make(map[tailcfg.NodeID]bool)
+		}
+		resp.OnlineChange[after.ID] = after.Online
+	case !reflect.DeepEqual(patch, tailcfg.PeerChange{NodeID: after.ID}):
+		resp.PeersChangedPatch = append(resp.PeersChangedPatch, &patch)
+	}
+}
+
+// patchOf returns the change as a patch. It reports false when a patch cannot
+// say it: not all fields have a place there, and to most of those that have,
+// absent means unchanged.
+func patchOf(before, after *node) (tailcfg.PeerChange, bool) {
+	patch, rest := tailcfg.PeerChange{NodeID: after.ID}, *before
+	if before.HomeDERP != after.HomeDERP && after.HomeDERP != 0 {
+		patch.DERPRegion, rest.HomeDERP = after.HomeDERP, after.HomeDERP
+	}
+	if before.Version != after.Version {
+		patch.Cap, rest.Version = after.Version, after.Version
+	}
+	if !slices.Equal(before.Endpoints, after.Endpoints) && len(after.Endpoints) > 0 {
+		patch.Endpoints, rest.Endpoints = after.Endpoints, after.Endpoints
+	}
+	if before.DiscoKey != after.DiscoKey && !after.DiscoKey.IsZero() {
+		patch.DiscoKey, rest.DiscoKey = &after.DiscoKey, after.DiscoKey
+	}
+	if !before.KeyExpiry.Equal(after.KeyExpiry) && !after.KeyExpiry.IsZero() {
+		patch.KeyExpiry, rest.KeyExpiry = &after.KeyExpiry, after.KeyExpiry
+	}
+	if before.Online != after.Online {
+		patch.Online, rest.Online = &after.Online, after.Online
+	}
+	if !after.Online && !before.LastSeen.Equal(after.LastSeen) {
+		patch.LastSeen = &after.LastSeen
+	}
+	rest.LastSeen, rest.Wanted = after.LastSeen, after.Wanted
+	return patch, reflect.DeepEqual(rest, *after)
+}

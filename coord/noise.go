@@ -1,0 +1,213 @@
+package coord
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/meshnet-go/meshnet/internal/noise"
+)
+
+const (
+	upgradeProtocol  = "tailscale-control-protocol"
+	handshakeHeader  = "X-Tailscale-Handshake"
+	handshakeTimeout = 10 * time.Second
+	bodyTimeout      = 20 * time.Second
+	maxBody          = 1 << 20
+	maxConns         = 16384
+)
+
+// serveUpgrade answers POST /ts2021: it turns the connection into one between
+// the keys of the machine and ours, and hands it to the HTTP/2 server.
+func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request) {
+	initiation, err := base64.StdEncoding.DecodeString(r.Header.Get(handshakeHeader))
+	if err != nil || len(initiation) == 0 || !strings.EqualFold(r.Header.Get("Upgrade"), upgradeProtocol) {
+		http.Error(w, "this is the path of the control protocol: it wants an upgrade to "+upgradeProtocol, http.StatusBadRequest)
+		return
+	}
+	select {
+	case s.noise.slots <- struct{}{}:
+	default:
+		http.Error(w, "too many connections", http.StatusServiceUnavailable)
+		return
+	}
+	conn, err := s.accept(w, initiation)
+	if err != nil {
+		<-s.noise.slots
+		s.log.Debug("control connection failed", "remote", r.RemoteAddr, "err", err)
+		return
+	}
+	s.hand(&controlConn{Conn: conn, url: s.loginBase(r)})
+}
+
+// accept takes the connection from w and makes it a Noise connection.
+func (s *Server) accept(w http.ResponseWriter, initiation []byte) (*noise.Conn, error) {
+	nc, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, "the upgrade needs HTTP/1.1", http.StatusBadRequest)
+		return nil, err
+	}
+	stop := context.AfterFunc(s.ctx, func() { nc.Close() })
+	defer stop()
+	conn, err := s.handshake(nc, initiation)
+	if buf.Reader.Buffered() > 0 { // nothing can be said before our answer is read
+		err = errors.New("data before the handshake")
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (s *Server) handshake(nc net.Conn, initiation []byte) (*noise.Conn, error) {
+	if err := nc.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fprintf(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: upgrade\r\n\r\n", upgradeProtocol); err != nil {
+		return nil, err
+	}
+	conn, err := noise.Accept(nc, s.key, initiation)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nc.SetDeadline(time.Time{})
+}
+
+// loginBase returns what the login URLs of a node begin with that came by r.
+func (s *Server) loginBase(r *http.Request) string {
+	switch {
+	case s.url != "":
+		return s.url
+	case r.TLS != nil:
+		return "https://" + r.Host
+	default:
+		return "http://" + r.Host
+	}
+}
+
+// controlConn is the connection of a machine after the handshake.
+type controlConn struct {
+	*noise.Conn
+	url string // the coordinator's, as the machine knows it
+	end func() // gives back what the connection holds
+}
+
+// hand gives the connection to the HTTP/2 server.
+func (s *Server) hand(conn *controlConn) {
+	s.work.begin() // never too late: the request that we are in counts
+	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
+	conn.end = func() {
+		stop()
+		<-s.noise.slots
+		s.work.end()
+	}
+	select {
+	case s.noise.conns <- conn:
+	case <-s.ctx.Done():
+		conn.Close()
+		conn.end()
+	}
+}
+
+// noiseServer serves HTTP/2 on the connections it is handed. It is the
+// net.Listener of the http.Server inside.
+type noiseServer struct {
+	http  *http.Server
+	done  <-chan struct{}
+	conns chan *controlConn
+	slots chan struct{} // holds one for each connection
+}
+
+func (n *noiseServer) serve() { n.http.Serve(n) }
+
+func (n *noiseServer) Accept() (net.Conn, error) {
+	select {
+	case conn := <-n.conns:
+		return conn, nil
+	case <-n.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (n *noiseServer) Close() error   { return nil }
+func (n *noiseServer) Addr() net.Addr { return noAddr{} }
+
+type noAddr struct{}
+
+func (noAddr) Network() string { return "ts2021" }
+func (noAddr) String() string  { return "ts2021" }
+
+type connKey struct{}
+
+// connOf returns the connection on which a request came.
+func connOf(r *http.Request) *controlConn { return r.Context().Value(connKey{}).(*controlConn) }
+
+func (s *Server) newNoiseServer() *noiseServer {
+	h2 := &http.Server{
+		Handler:   s.noiseHandler(),
+		Protocols: new(http.Protocols),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 32,
+			// A machine that has gone without a word is found out.
+			SendPingTimeout:  time.Minute,
+			WriteByteTimeout: time.Minute,
+		},
+		ReadHeaderTimeout: handshakeTimeout,
+		IdleTimeout:       2 * time.Minute,
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+		ConnState: func(c net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				c.(*controlConn).end()
+			}
+		},
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	h2.Protocols.SetUnencryptedHTTP2(true)
+	return &noiseServer{
+		http:  h2,
+		done:  s.ctx.Done(),
+		conns: make(chan *controlConn),
+		slots: make(chan struct{}, maxConns),
+	}
+}
+
+// noiseHandler answers what machines ask inside their connections.
+func (s *Server) noiseHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /machine/register", s.serveRegister)
+	mux.HandleFunc("POST /machine/map", s.serveMap)
+	mux.HandleFunc("/machine/set-dns", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "this coordinator publishes no DNS records", http.StatusNotImplemented)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.work.begin() { // a handler may outlive its connection
+			defer s.work.end()
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+// readJSON reads the body of a request into v. It answers the request when that
+// fails.
+func readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
+	rc := http.NewResponseController(w)
+	rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(v)
+	if err != nil {
+		http.Error(w, fmt.Sprintf("bad request body: %.200v", err), http.StatusBadRequest)
+		return false
+	}
+	rc.SetReadDeadline(time.Time{})
+	return true
+}

@@ -1,0 +1,74 @@
+package coord
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
+)
+
+// serveRegister answers POST /machine/register.
+func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
+	var req tailcfg.RegisterRequest
+	if !readJSON(w, r, &req) {
+		return
+	}
+	conn := connOf(r)
+	a, err := s.register(r.Context(), conn, &req)
+	var refused refusal
+	switch {
+	case errors.As(err, &refused):
+		s.log.Info("registration refused", "machine", conn.Peer(), "reason", refused)
+		writeJSON(w, tailcfg.RegisterResponse{Error: refused.Error()})
+		return
+	case errors.Is(err, errTooManyLogins):
+		w.Header().Set("Retry-After", "60")
+		http.Error(w, err.Error(), http.StatusTooManyRequests)
+		return
+	case err != nil: // the node is gone, or we are
+		return
+	}
+	if err := s.save(); err != nil {
+		s.log.Warn("the coordinator could not save a registration", "err", err)
+		http.Error(w, "the coordinator could not save the registration", http.StatusInternalServerError)
+		return
+	}
+	writeJSON(w, s.registerResponse(conn, a))
+}
+
+// register decides on a registration. One that follows up a login that is
+// pending waits until that is decided.
+func (s *Server) register(ctx context.Context, conn *controlConn, req *tailcfg.RegisterRequest) (a admission, err error) {
+	for {
+		news := s.current.Load().stale // before we decide, so that no approval is missed
+		s.decide(func(now time.Time, st *state) {
+			a, err = st.register(now, conn.Peer(), req)
+		})
+		if err != nil || a.login == nil || a.login.id != loginID(req.Followup) {
+			return a, err
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return a, ctx.Err()
+		}
+	}
+}
+
+func (s *Server) registerResponse(conn *controlConn, a admission) tailcfg.RegisterResponse {
+	switch {
+	case a.expired:
+		return tailcfg.RegisterResponse{NodeKeyExpired: true}
+	case a.login != nil:
+		return tailcfg.RegisterResponse{AuthURL: conn.url + "/login/" + a.login.id}
+	}
+	s.log.Info("node registered", "node", a.node.Name, "id", a.node.ID, "ipv4", a.node.IPv4)
+	profile := s.current.Load().profile(a.node.User)
+	return tailcfg.RegisterResponse{
+		MachineAuthorized: true,
+		User:              tailcfg.User{ID: profile.ID, DisplayName: profile.DisplayName},
+		Login:             tailcfg.Login{ID: int64(profile.ID), LoginName: profile.LoginName, DisplayName: profile.DisplayName},
+	}
+}

@@ -1,0 +1,114 @@
+package coord
+
+import (
+	"math"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
+)
+
+// Bounds of what a node reports, because every other node gets it.
+const (
+	maxEndpoints = 64
+	maxText      = 256
+	maxList      = 128
+)
+
+// describeAnew takes over what a registration says of its node.
+func (s *state) describeAnew(n *node, req *tailcfg.RegisterRequest) *node {
+	return s.update(n, func(n *node) {
+		n.Version = req.Version
+		s.setHostinfo(n, req.Hostinfo)
+	})
+}
+
+// report takes over what a map request says of its node. What is absent stays
+// as it was.
+func (s *state) report(n *node, req *tailcfg.MapRequest) *node {
+	return s.update(n, func(n *node) {
+		if req.Version >= minVersion {
+			n.Version = req.Version
+		}
+		if !req.DiscoKey.IsZero() {
+			n.DiscoKey = req.DiscoKey
+		}
+		n.Endpoints = usableEndpoints(req.Endpoints)
+		s.setHostinfo(n, req.Hostinfo)
+	})
+}
+
+// recall fills from a stream's request what the record lacks. Streams of
+// current nodes do not report, and theirs may be older than the last report.
+func (s *state) recall(n *node, req *tailcfg.MapRequest) *node {
+	if !n.DiscoKey.IsZero() {
+		return n
+	}
+	return s.report(n, req)
+}
+
+// update is change that leaves the record, and so the peers, in peace when
+// nothing is different.
+func (s *state) update(n *node, f func(*node)) *node {
+	changed := *n
+	f(&changed)
+	if reflect.DeepEqual(*n, changed) {
+		return n
+	}
+	s.put(&changed)
+	return &changed
+}
+
+func (s *state) setHostinfo(n *node, h *tailcfg.Hostinfo) {
+	if h == nil {
+		if n.Name == "" {
+			h = new(tailcfg.Hostinfo)
+		} else {
+			return
+		}
+	}
+	// Nodes leave NetInfo out when it has not changed.
+	if ni := h.NetInfo; ni != nil && ni.PreferredDERP > 0 && ni.PreferredDERP <= math.MaxUint16 {
+		n.HomeDERP = ni.PreferredDERP
+	}
+	n.Hostinfo = bounded(h)
+	if wanted := label(h.Hostname); wanted != n.Wanted {
+		n.Wanted = wanted
+		if !n.Renamed {
+			n.Name = s.uniqueName(wanted, n.ID)
+		}
+	}
+}
+
+// bounded returns the part of h that is kept and shown to peers.
+func bounded(h *tailcfg.Hostinfo) tailcfg.Hostinfo {
+	b := *h
+	b.NetInfo, b.RequestTags = nil, nil // peers have HomeDERP and Tags
+	for _, text := range []*string{&b.IPNVersion, &b.OS, &b.Hostname, &b.GoArch, &b.GoVersion, &b.App} {
+		*text = cut(*text)
+	}
+	b.RoutableIPs = b.RoutableIPs[:min(len(b.RoutableIPs), maxList)]
+	b.Services = slices.Clone(b.Services[:min(len(b.Services), maxList)])
+	for i := range b.Services {
+		b.Services[i].Proto, b.Services[i].Description = cut(b.Services[i].Proto), cut(b.Services[i].Description)
+	}
+	return b
+}
+
+func cut(s string) string { return s[:min(len(s), maxText)] }
+
+// usableEndpoints returns those at which a peer could reach the node.
+func usableEndpoints(eps []netip.AddrPort) []netip.AddrPort {
+	var usable []netip.AddrPort
+	for _, ep := range eps {
+		a := ep.Addr()
+		if !a.IsValid() || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() || a.Is6() && a.IsLinkLocalUnicast() || ep.Port() == 0 {
+			continue
+		}
+		if usable = append(usable, ep); len(usable) == maxEndpoints {
+			break
+		}
+	}
+	return usable
+}
