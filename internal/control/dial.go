@@ -1,0 +1,150 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/meshnet-go/meshnet/internal/noise"
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
+)
+
+const (
+	// dialTimeout is for everything until the Noise handshake is done.
+	dialTimeout = 10 * time.Second
+
+	maxHeader = 64 << 10 // of any HTTP response
+
+	upgradeProtocol = "tailscale-control-protocol"
+	handshakeHeader = "X-Tailscale-Handshake"
+)
+
+// connect dials the coordinator and makes a Noise connection to it.
+func (c *Config) connect(ctx context.Context) (net.Conn, error) {
+	conn, err := c.tryConnect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the coordinator: %w", err)
+	}
+	return conn, nil
+}
+
+func (c *Config) tryConnect(ctx context.Context) (net.Conn, error) {
+	u, addr, err := c.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	initiation, err := noise.Initiate(c.Machine, c.ServerKey, uint16(tailcfg.CurrentCapability))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	nc, err := c.dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := during(ctx, nc, func() (net.Conn, error) {
+		return upgrade(ctx, nc, u, initiation)
+	})
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// upgrade takes a fresh TCP connection through TLS, HTTP and Noise.
+func upgrade(ctx context.Context, nc net.Conn, u *url.URL, initiation *noise.Initiation) (net.Conn, error) {
+	if u.Scheme == "https" {
+		var err error
+		if nc, err = startTLS(ctx, nc, u.Hostname()); err != nil {
+			return nil, err
+		}
+	}
+	nc, err := switchProtocols(nc, u, initiation.Message)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := initiation.Finish(nc)
+	if err != nil {
+		return nil, err
+	}
+	return &earlyConn{prefixed: prefixed{Conn: conn}}, nil
+}
+
+// startTLS takes any certificate: Noise proves who the coordinator is, and TLS
+// is there for the proxies on the way.
+func startTLS(ctx context.Context, nc net.Conn, host string) (net.Conn, error) {
+	conn := tls.Client(nc, &tls.Config{
+		ServerName:         host,
+		InsecureSkipVerify: true,
+		NextProtos:         []string{"http/1.1"}, // HTTP/2 cannot switch protocols
+	})
+	return conn, conn.HandshakeContext(ctx)
+}
+
+// switchProtocols sends the Noise initiation in an HTTP request. What it
+// returns begins with the response to it.
+func switchProtocols(nc net.Conn, u *url.URL, initiation []byte) (net.Conn, error) {
+	req := &http.Request{
+		Method: http.MethodPost,
+		URL:    u.JoinPath("ts2021"),
+		Header: http.Header{
+			"Upgrade":       {upgradeProtocol},
+			"Connection":    {"upgrade"},
+			handshakeHeader: {base64.StdEncoding.EncodeToString(initiation)},
+			"User-Agent":    {"meshnet"},
+		},
+	}
+	if err := req.Write(nc); err != nil {
+		return nil, err
+	}
+	bounded := &io.LimitedReader{R: nc, N: maxHeader}
+	br := bufio.NewReader(bounded)
+	resp, err := http.ReadResponse(br, req)
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer to the upgrade: %w", err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		return nil, fmt.Errorf("asking for %s: %w", upgradeProtocol, readStatusError(resp))
+	}
+	if got := resp.Header.Get("Upgrade"); got != upgradeProtocol {
+		return nil, fmt.Errorf("asking for %s: the answer is %q", upgradeProtocol, got)
+	}
+	bounded.N = math.MaxInt64
+	rest, _ := br.Peek(br.Buffered())
+	return &prefixed{nc, rest}, nil
+}
+
+// during calls f, and makes it fail by closing nc when ctx ends meanwhile.
+func during[T any](ctx context.Context, nc net.Conn, f func() (T, error)) (T, error) {
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	v, err := f()
+	if !stop() {
+		return v, context.Cause(ctx)
+	}
+	return v, err
+}
+
+// prefixed is a connection of which a part has been read already.
+type prefixed struct {
+	net.Conn
+	rest []byte // that part
+}
+
+func (c *prefixed) Read(p []byte) (int, error) {
+	if len(c.rest) > 0 {
+		n := copy(p, c.rest)
+		c.rest = c.rest[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}

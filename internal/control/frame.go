@@ -1,0 +1,50 @@
+package control
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+const (
+	// maxFrame is ours. The full map of a tailnet of 10,000 nodes is around
+	// 10 MB.
+	maxFrame = 64 << 20
+	// keepBuffer is how large the buffer may be between frames: full maps are
+	// rare, and changes are small.
+	keepBuffer = 1 << 20
+)
+
+// frameReader splits the body of a map stream:
+//
+//	| length, little-endian uint32 | that many bytes of JSON | ...
+type frameReader struct {
+	r   io.Reader
+	buf bytes.Buffer
+}
+
+// next returns the next frame, which is valid until the call after. The end
+// of the stream between two frames is io.EOF.
+func (f *frameReader) next() ([]byte, error) {
+	var header [4]byte
+	if _, err := io.ReadFull(f.r, header[:]); err != nil {
+		return nil, err
+	}
+	n := binary.LittleEndian.Uint32(header[:])
+	if n == 0 || n > maxFrame {
+		return nil, fmt.Errorf("frame of %d bytes", n)
+	}
+	if f.buf.Cap() > keepBuffer {
+		f.buf = bytes.Buffer{}
+	}
+	f.buf.Reset()
+	// CopyN grows the buffer with what has come, not by what n promises.
+	if _, err := io.CopyN(&f.buf, f.r, int64(n)); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return f.buf.Bytes(), nil
+}

@@ -1,0 +1,83 @@
+package control
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
+	"github.com/meshnet-go/meshnet/key"
+)
+
+const (
+	keyTimeout = 15 * time.Second
+	maxKeyBody = 64 << 10
+)
+
+// FetchServerKey asks the coordinator for its key, which is what all trust in
+// it rests on. With an https:// URL its certificate vouches for the key; with
+// http:// nothing does, and the caller better remembers what it got.
+func FetchServerKey(ctx context.Context, cfg Config) (key.MachinePublic, error) {
+	k, err := fetchServerKey(ctx, &cfg)
+	if err != nil {
+		return k, fmt.Errorf("asking the coordinator for its key: %w", err)
+	}
+	return k, nil
+}
+
+func fetchServerKey(ctx context.Context, cfg *Config) (k key.MachinePublic, err error) {
+	u, _, err := cfg.endpoint()
+	if err != nil {
+		return k, err
+	}
+	u = u.JoinPath("key")
+	u.RawQuery = url.Values{"v": {strconv.Itoa(int(tailcfg.CurrentCapability))}}.Encode()
+
+	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return k, err
+	}
+	resp, err := cfg.plainTransport().RoundTrip(req)
+	if err != nil {
+		return k, err
+	}
+	defer resp.Body.Close()
+	if to := resp.Header.Get("Location"); to != "" {
+		// Following it could lose the protection of TLS unnoticed.
+		return k, fmt.Errorf("it sends us to %q: if that is right, use it as the URL", to)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return k, readStatusError(resp)
+	}
+	var answer struct {
+		PublicKey key.MachinePublic `json:"publicKey"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxKeyBody)).Decode(&answer); err != nil {
+		return k, fmt.Errorf("its answer is not that of a coordinator: %w", err)
+	}
+	if answer.PublicKey.IsZero() {
+		return k, errors.New("it has none")
+	}
+	return answer.PublicKey, nil
+}
+
+// plainTransport is for requests outside the Noise connection. It makes one
+// connection for each and checks certificates.
+func (c *Config) plainTransport() *http.Transport {
+	return &http.Transport{
+		DialContext:            c.dial,
+		TLSClientConfig:        &tls.Config{RootCAs: c.RootCAs},
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeader,
+	}
+}
