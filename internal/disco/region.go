@@ -21,5 +21,8 @@ func RegionAddr(region int) netip.AddrPort {
 // Region returns the relay region that an address stands for. It reports false
 // for an ordinary address.
 func Region(addr netip.AddrPort) (region int, ok bool) {
-	return int(addr.Port()), addr.Addr() == regionIP && addr.Port() != 0
+	if addr.Addr() != regionIP || addr.Port() == 0 {
+		return 0, false
+	}
+	return int(addr.Port()), true
 }
