@@ -61,27 +61,13 @@ func (c *Config) endpoint() (u *url.URL, addr string, err error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("the coordinator's URL: %w", err)
 	}
-	port := defaultPort(u.Scheme)
-	if port == "" || u.Hostname() == "" {
+	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return nil, "", fmt.Errorf("the coordinator's URL %q: want http:// or https:// and a host", u.Redacted())
-	}
-	if u.Port() != "" {
-		port = u.Port()
 	}
 	if u.Path == "" {
 		u.Path = "/" // else JoinPath makes a relative path
 	}
-	return u, net.JoinHostPort(u.Hostname(), port), nil
-}
-
-func defaultPort(scheme string) string {
-	switch scheme {
-	case "http":
-		return "80"
-	case "https":
-		return "443"
-	}
-	return ""
+	return u, net.JoinHostPort(u.Hostname(), portOf(u)), nil
 }
 
 func (c *Config) dial(ctx context.Context, network, addr string) (net.Conn, error) {

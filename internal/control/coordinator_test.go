@@ -3,10 +3,12 @@ package control
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -29,7 +31,9 @@ func TestMain(m *testing.M) { leak.Main(m) }
 type coordinator struct {
 	t     *testing.T
 	key   key.MachinePrivate
-	early []byte // sent before anything else on the Noise connection
+	early []byte      // sent before anything else on the Noise connection
+	deaf  bool        // reads nothing after the Noise handshake
+	tls   *tls.Config // if set, it speaks TLS
 
 	registers chan *exchange
 	updates   chan *exchange
@@ -49,9 +53,8 @@ type exchange struct {
 	body     []byte
 	register tailcfg.RegisterRequest
 	mapping  tailcfg.MapRequest
-	w        http.ResponseWriter
-	gone     <-chan struct{} // closed when the client gave up
-	done     chan struct{}   // closed by the test
+	gone     <-chan struct{}                  // closed when the client gave up
+	do       chan func(w http.ResponseWriter) // what the test wants done; closed at the end
 }
 
 func newCoordinator(t *testing.T) *coordinator {
@@ -93,7 +96,7 @@ const testAuthKey = "the-auth-key"
 func (c *coordinator) sessionConfig() SessionConfig {
 	return SessionConfig{
 		Config: Config{
-			URL:       "http://coordinator.example:8080",
+			URL:       "http://example.com:8080",
 			ServerKey: c.key.Public(),
 			Machine:   testMachine,
 			Dial:      c.dial,
@@ -105,11 +108,14 @@ func (c *coordinator) sessionConfig() SessionConfig {
 }
 
 func (c *coordinator) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if addr != "coordinator.example:8080" {
+	if !strings.EqualFold(addr, "example.com:8080") {
 		c.t.Errorf("dials %s", addr)
 		return nil, errors.New("no such host")
 	}
-	near, far := net.Pipe()
+	var near, far net.Conn = net.Pipe()
+	if c.tls != nil {
+		far = tls.Server(far, c.tls)
+	}
 	c.mu.Lock()
 	c.conns = append(c.conns, far)
 	c.dials++
@@ -142,6 +148,12 @@ func (c *coordinator) serveOutside(nc net.Conn) {
 		nc.Close()
 		return
 	}
+	if req.URL.String() == "/key?v=119" {
+		defer nc.Close()
+		body := `{"legacyPublicKey":"` + key.MachinePublic{}.String() + `","publicKey":"` + c.key.Public().String() + `"}`
+		fmt.Fprintf(nc, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		return
+	}
 	if req.URL.Path != "/ts2021" {
 		defer nc.Close()
 		select {
@@ -167,6 +179,9 @@ func (c *coordinator) serveOutside(nc net.Conn) {
 	if conn.Peer() != testMachine.Public() || conn.Version() != uint16(tailcfg.CurrentCapability) {
 		c.t.Errorf("the client is %v, version %d", conn.Peer(), conn.Version())
 	}
+	if c.deaf {
+		return
+	}
 	serveInside(&beginning{Conn: conn, with: c.early}, http.HandlerFunc(c.serve))
 }
 
@@ -188,7 +203,7 @@ func (c *coordinator) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	x := &exchange{
 		t: c.t, method: r.Method, path: r.URL.Path, body: body,
-		w: w, gone: r.Context().Done(), done: make(chan struct{}),
+		gone: r.Context().Done(), do: make(chan func(http.ResponseWriter)),
 	}
 	to := c.others
 	switch r.URL.Path {
@@ -209,9 +224,16 @@ func (c *coordinator) serve(w http.ResponseWriter, r *http.Request) {
 	case <-x.gone:
 		return
 	}
-	select {
-	case <-x.done:
-	case <-x.gone:
+	for {
+		select {
+		case f, ok := <-x.do:
+			if !ok {
+				return
+			}
+			f(w)
+		case <-x.gone:
+			return
+		}
 	}
 }
 
@@ -221,15 +243,28 @@ func (x *exchange) decode(v any) {
 	}
 }
 
-// answer ends the exchange with that status and body.
-func (x *exchange) answer(status int, v any) {
-	x.w.WriteHeader(status)
-	if text, ok := v.(string); ok {
-		io.WriteString(x.w, text)
-	} else if v != nil {
-		json.NewEncoder(x.w).Encode(v)
+// then does something in the goroutine of the request.
+func (x *exchange) then(f func(w http.ResponseWriter)) {
+	select {
+	case x.do <- f:
+	case <-x.gone:
 	}
-	close(x.done)
+}
+
+// end ends the answer.
+func (x *exchange) end() { close(x.do) }
+
+// answer answers with that status and body, which is text or becomes JSON.
+func (x *exchange) answer(status int, v any) {
+	x.then(func(w http.ResponseWriter) {
+		w.WriteHeader(status)
+		if text, ok := v.(string); ok {
+			io.WriteString(w, text)
+		} else if v != nil {
+			json.NewEncoder(w).Encode(v)
+		}
+	})
+	x.end()
 }
 
 func (x *exchange) answerRegister(resp tailcfg.RegisterResponse) { x.answer(http.StatusOK, resp) }
@@ -240,14 +275,14 @@ func (x *exchange) send(m *tailcfg.MapResponse) {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	x.sendRaw(binary.LittleEndian.AppendUint32(nil, uint32(len(body))), body)
+	x.sendRaw(append(binary.LittleEndian.AppendUint32(nil, uint32(len(body))), body...))
 }
 
-func (x *exchange) sendRaw(parts ...[]byte) {
-	for _, part := range parts {
-		x.w.Write(part)
-	}
-	x.w.(http.Flusher).Flush()
+func (x *exchange) sendRaw(data []byte) {
+	x.then(func(w http.ResponseWriter) {
+		w.Write(data)
+		w.(http.Flusher).Flush()
+	})
 }
 
 // patience is how long, on fake time, something may take to happen.

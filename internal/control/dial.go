@@ -88,8 +88,18 @@ func startTLS(ctx context.Context, nc net.Conn, host string) (net.Conn, error) {
 		InsecureSkipVerify: true,
 		NextProtos:         []string{"http/1.1"}, // HTTP/2 cannot switch protocols
 	})
-	return conn, conn.HandshakeContext(ctx)
+	return abruptConn{conn, nc}, conn.HandshakeContext(ctx)
 }
+
+// abruptConn closes the connection below TLS without a word. The farewell of
+// TLS would wait up to 5 s for a coordinator that does not read, and Noise has
+// no use for it.
+type abruptConn struct {
+	*tls.Conn
+	below net.Conn
+}
+
+func (c abruptConn) Close() error { return c.below.Close() }
 
 // switchProtocols sends the Noise initiation in an HTTP request. What it
 // returns begins with the response to it.

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,18 +38,16 @@ func fetchServerKey(ctx context.Context, cfg *Config) (k key.MachinePublic, err 
 	}
 	u = u.JoinPath("key")
 	u.RawQuery = url.Values{"v": {strconv.Itoa(int(tailcfg.CurrentCapability))}}.Encode()
-
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return k, err
-	}
-	resp, err := cfg.plainTransport().RoundTrip(req)
-	if err != nil {
-		return k, err
-	}
-	defer resp.Body.Close()
+	err = cfg.callOutside(ctx, http.MethodGet, u, func(resp *http.Response) error {
+		k, err = readServerKey(resp)
+		return err
+	})
+	return k, err
+}
+
+func readServerKey(resp *http.Response) (k key.MachinePublic, err error) {
 	if to := resp.Header.Get("Location"); to != "" {
 		// Following it could lose the protection of TLS unnoticed.
 		return k, fmt.Errorf("it sends us to %q: if that is right, use it as the URL", to)
@@ -68,16 +65,4 @@ func fetchServerKey(ctx context.Context, cfg *Config) (k key.MachinePublic, err 
 		return k, errors.New("it has none")
 	}
 	return answer.PublicKey, nil
-}
-
-// plainTransport is for requests outside the Noise connection. It makes one
-// connection for each and checks certificates.
-func (c *Config) plainTransport() *http.Transport {
-	return &http.Transport{
-		DialContext:            c.dial,
-		TLSClientConfig:        &tls.Config{RootCAs: c.RootCAs},
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeader,
-	}
 }

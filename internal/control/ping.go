@@ -70,7 +70,7 @@ func (s *Session) answerPing(ctx context.Context, p *tailcfg.PingRequest) error 
 	case p.URLIsNoise:
 		return s.callNoise(ctx, http.MethodHead, u, nil)
 	}
-	return s.callOutside(ctx, u)
+	return s.callBack(ctx, u)
 }
 
 // callNoise makes a request through the control connection, wherever u says
@@ -88,32 +88,13 @@ func (s *Session) callNoise(ctx context.Context, method string, u *url.URL, body
 	return nil
 }
 
-// callOutside makes a HEAD request to u, but only if that is where the
-// coordinator itself is: it must not make us call others.
-func (s *Session) callOutside(ctx context.Context, u *url.URL) error {
+// callBack makes a HEAD request to u, but only if that is where the coordinator
+// itself is: it must not make us call others.
+func (s *Session) callBack(ctx context.Context, u *url.URL) error {
 	if base, _, err := s.cfg.endpoint(); err != nil || !sameOrigin(u, base) {
 		return errors.New("it leads elsewhere: " + u.Redacted())
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, u.String(), nil)
-	if err != nil {
-		return err
-	}
-	resp, err := s.cfg.plainTransport().RoundTrip(req) // follows no redirect
-	if err != nil {
-		return err
-	}
-	finish(resp)
-	return nil
-}
-
-func sameOrigin(a, b *url.URL) bool {
-	port := func(u *url.URL) string {
-		if p := u.Port(); p != "" {
-			return p
-		}
-		return defaultPort(u.Scheme)
-	}
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+	return s.cfg.callOutside(ctx, http.MethodHead, u, func(*http.Response) error { return nil })
 }
 
 // answerC2N serves the HTTP/1 request in payload and returns the answer as

@@ -147,7 +147,7 @@ func TestAnswersThatEndASession(t *testing.T) {
 func TestTroubleWithRegistering(t *testing.T) {
 	scenario(t, func(t *testing.T, c *coordinator, s *Session) {
 		x := want(t, "it registers", c.registers)
-		x.w.Header().Set("Retry-After", "77")
+		x.then(func(w http.ResponseWriter) { w.Header().Set("Retry-After", "77") })
 		x.answer(http.StatusTooManyRequests, "slow down")
 		wantErr(t, "it is told to wait", s, "slow down")
 		began := time.Now()
@@ -181,12 +181,12 @@ func TestStreamThatBreaks(t *testing.T) {
 		do   func(c *coordinator, x *exchange)
 		want string
 	}{
-		{"ended", func(c *coordinator, x *exchange) { close(x.done) }, "EOF"},
+		{"ended", func(c *coordinator, x *exchange) { x.end() }, "EOF"},
 		{"connection cut", func(c *coordinator, x *exchange) { c.cut() }, "following the network map"},
 		{"no JSON", func(c *coordinator, x *exchange) { x.sendRaw(frame("{")) }, "not a map response"},
 		{"empty frame", func(c *coordinator, x *exchange) { x.sendRaw(frame("")) }, "frame of 0 bytes"},
 		{"oversized frame", func(c *coordinator, x *exchange) { x.sendRaw([]byte{1, 0, 0, 4}) }, "frame of 67108865 bytes"},
-		{"half a frame", func(c *coordinator, x *exchange) { x.sendRaw([]byte{9, 0, 0, 0, 1}); close(x.done) }, "unexpected EOF"},
+		{"half a frame", func(c *coordinator, x *exchange) { x.sendRaw([]byte{9, 0, 0, 0, 1}); x.end() }, "unexpected EOF"},
 		{"silence", func(c *coordinator, x *exchange) {}, "nothing came for 2m0s"},
 		{"silence within a frame", func(c *coordinator, x *exchange) { x.sendRaw([]byte{9, 0, 0, 0, 1}) }, "nothing came for 2m0s"},
 	} {
@@ -242,7 +242,7 @@ func TestSlowParentIsNoSilence(t *testing.T) {
 func TestCoordinatorForgetsTheNode(t *testing.T) {
 	scenario(t, func(t *testing.T, c *coordinator, s *Session) {
 		x := joined(t, c, s)
-		close(x.done)
+		x.end()
 		wantErr(t, "the stream ends", s, "EOF")
 		want(t, "it reports its state", c.updates).answer(http.StatusOK, nil)
 		want(t, "it begins a new stream", c.streams).answer(http.StatusNotFound, "node not found")
@@ -342,6 +342,7 @@ func TestClose(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		state  string
+		deaf   bool
 		option func(*SessionConfig)
 		reach  func(t *testing.T, c *coordinator, s *Session)
 	}{
@@ -354,6 +355,7 @@ func TestClose(t *testing.T) {
 		}},
 		{state: "asking for the upgrade", option: func(cfg *SessionConfig) { cfg.Dial = silent }},
 		{state: "starting TLS", option: func(cfg *SessionConfig) { cfg.URL, cfg.Dial = "https://x", silent }},
+		{state: "starting HTTP/2", deaf: true},
 		{state: "registering", reach: func(t *testing.T, c *coordinator, s *Session) {
 			want(t, "it registers", c.registers)
 		}},
@@ -386,6 +388,7 @@ func TestClose(t *testing.T) {
 		t.Run(tt.state, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCoordinator(t)
+				c.deaf = tt.deaf
 				cfg := c.sessionConfig()
 				if tt.option != nil {
 					tt.option(&cfg)
@@ -427,7 +430,7 @@ func TestServerWithAnotherKey(t *testing.T) {
 }
 
 func TestBadConfig(t *testing.T) {
-	for _, url := range []string{"", "coordinator.example", "ftp://coordinator.example", "https://", "https://%"} {
+	for _, url := range []string{"", "example.com", "ftp://example.com", "https://", "https://%"} {
 		scenario(t, func(t *testing.T, c *coordinator, s *Session) {
 			wantErr(t, "it says what is wrong", s, "the coordinator's URL")
 		}, func(cfg *SessionConfig) { cfg.URL = url })

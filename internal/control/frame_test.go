@@ -1,0 +1,78 @@
+package control
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestFrames(t *testing.T) {
+	large := strings.Repeat("x", keepBuffer+1)
+	var stream []byte
+	for _, text := range []string{"a", large, "bc"} {
+		stream = append(binary.LittleEndian.AppendUint32(stream, uint32(len(text))), text...)
+	}
+	f := frameReader{r: bytes.NewReader(stream)}
+	for _, want := range []string{"a", large, "bc"} {
+		if got, err := f.next(); string(got) != want || err != nil {
+			t.Fatalf("%d bytes, %v, want %d", len(got), err, len(want))
+		}
+	}
+	if f.buf.Cap() > keepBuffer {
+		t.Errorf("keeps a buffer of %d bytes", f.buf.Cap())
+	}
+	if _, err := f.next(); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+}
+
+func TestFrameThatOnlyPromises(t *testing.T) {
+	stream := append(binary.LittleEndian.AppendUint32(nil, maxFrame), "not much"...)
+	f := frameReader{r: bytes.NewReader(stream)}
+	if _, err := f.next(); err != io.ErrUnexpectedEOF {
+		t.Errorf("%v, want an unexpected EOF", err)
+	}
+	if n := f.buf.Cap(); n > 4096 {
+		t.Errorf("allocates %d bytes for a promise", n)
+	}
+}
+
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte("\x02\x00\x00\x00{}\x03\x00\x00\x00nil"))
+	f.Add([]byte("\x00\x00\x00\x00"))
+	f.Add([]byte("\xff\xff\xff\xff{}"))
+	f.Add([]byte("\x00\x00\x00\x04{}"))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		frames := frameReader{r: bytes.NewReader(stream)}
+		var again []byte
+		for {
+			frame, err := frames.next()
+			if err != nil {
+				break
+			}
+			if len(frame) == 0 {
+				t.Fatal("an empty frame")
+			}
+			again = append(binary.LittleEndian.AppendUint32(again, uint32(len(frame))), frame...)
+		}
+		if !bytes.HasPrefix(stream, again) {
+			t.Errorf("reads %q from %q", again, stream)
+		}
+	})
+}
+
+func FuzzSkipEarly(f *testing.F) {
+	f.Add([]byte(earlyMagic + "\x00\x00\x00\x02{}PRI"))
+	f.Add([]byte(earlyMagic + "\xff\xff\xff\xff{}"))
+	f.Add([]byte("\x00\x00\x12\x04\x00\x00\x00\x00\x00rest"))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		r := bytes.NewReader(stream)
+		rest, err := skipEarly(r)
+		left, _ := io.ReadAll(r)
+		if rest = append(rest, left...); err == nil && !bytes.HasSuffix(stream, rest) {
+			t.Errorf("%q becomes %q", stream, rest)
+		}
+	})
+}
