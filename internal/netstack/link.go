@@ -1,0 +1,99 @@
+package netstack
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+// queueLen is how many packets wait for the reader of the device. What does
+// not fit is dropped, and TCP slows down. A packet of TCP is up to 64 KiB long
+// but shares its bytes with the connection's send buffer.
+const queueLen = 1024
+
+// A link is the network interface as gVisor sees it. The device is its other
+// end: it takes packets out of the queue, and delivers packets to the stack.
+type link struct {
+	mtu   uint32
+	queue chan *stack.PacketBuffer // never closed
+	done  chan struct{}            // closed by Close
+	stop  sync.Once
+
+	dispatcher atomic.Pointer[stack.NetworkDispatcher] // nil when detached
+}
+
+var _ stack.LinkEndpoint = (*link)(nil)
+
+func newLink(mtu int) *link {
+	return &link{
+		mtu:   uint32(mtu),
+		queue: make(chan *stack.PacketBuffer, queueLen),
+		done:  make(chan struct{}),
+	}
+}
+
+// enqueue takes a reference to pkt, or drops it when the queue is full.
+func (l *link) enqueue(pkt *stack.PacketBuffer) tcpip.Error {
+	if isClosed(l.done) {
+		return &tcpip.ErrClosedForSend{}
+	}
+	select {
+	case l.queue <- pkt.IncRef():
+		return nil
+	default:
+		pkt.DecRef()
+		return &tcpip.ErrNoBufferSpace{}
+	}
+}
+
+// WritePackets implements stack.LinkWriter.
+func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
+	for n, pkt := range pkts.AsSlice() {
+		if err := l.enqueue(pkt); err != nil {
+			return n, err
+		}
+	}
+	return pkts.Len(), nil
+}
+
+// Attach implements stack.NetworkLinkEndpoint.
+func (l *link) Attach(dispatcher stack.NetworkDispatcher) {
+	if dispatcher == nil {
+		l.dispatcher.Store(nil)
+		return
+	}
+	l.dispatcher.Store(&dispatcher)
+}
+
+// IsAttached implements stack.NetworkLinkEndpoint.
+func (l *link) IsAttached() bool { return l.dispatcher.Load() != nil }
+
+// Close implements stack.NetworkLinkEndpoint.
+func (l *link) Close() { l.stop.Do(func() { close(l.done) }) }
+
+// MTU implements stack.NetworkLinkEndpoint.
+func (l *link) MTU() uint32 { return l.mtu }
+
+// SetMTU implements stack.NetworkLinkEndpoint; the MTU is fixed.
+func (l *link) SetMTU(uint32) {}
+
+// Capabilities implements stack.NetworkLinkEndpoint. Packets come out of
+// WireGuard, which has authenticated every byte of them: like the kernel's
+// WireGuard, the stack does not check their checksums again.
+func (l *link) Capabilities() stack.LinkEndpointCapabilities {
+	return stack.CapabilityRXChecksumOffload
+}
+
+// The rest of stack.LinkEndpoint is for links with headers and addresses.
+
+func (l *link) MaxHeaderLength() uint16                 { return 0 }
+func (l *link) LinkAddress() tcpip.LinkAddress          { return "" }
+func (l *link) SetLinkAddress(tcpip.LinkAddress)        {}
+func (l *link) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareNone }
+func (l *link) AddHeader(*stack.PacketBuffer)           {}
+func (l *link) ParseHeader(*stack.PacketBuffer) bool    { return true }
+func (l *link) SetOnCloseAction(func())                 {}
+func (l *link) Wait()                                   {}

@@ -1,0 +1,129 @@
+package netstack
+
+import (
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// A socket is what connections, listeners and packet connections have in
+// common: gVisor's endpoint, which never blocks, and how to wait for it.
+type socket struct {
+	stack *Stack
+	ep    tcpip.Endpoint
+	queue *waiter.Queue
+
+	network       string   // "tcp", "udp4", …, as in the errors of package net
+	local, remote net.Addr // fixed; remote is nil where there is none
+
+	stop   sync.Once
+	closed chan struct{}
+}
+
+// newEndpoint makes an endpoint of the stack, unless the stack is closed.
+func (s *Stack) newEndpoint(transport tcpip.TransportProtocolNumber, family tcpip.NetworkProtocolNumber) (tcpip.Endpoint, *waiter.Queue, error) {
+	if isClosed(s.done) {
+		return nil, nil, net.ErrClosed
+	}
+	queue := new(waiter.Queue)
+	ep, err := s.ip.NewEndpoint(transport, family, queue)
+	if err != nil {
+		return nil, nil, errno(err)
+	}
+	return ep, queue, nil
+}
+
+// abort ends ep without waiting for its peer.
+func abort(ep tcpip.Endpoint) {
+	ep.(stack.TransportEndpoint).Abort()
+}
+
+// await calls try until it neither blocks nor needs to: the socket is ready,
+// it fails, it is closed, or expired is.
+func (s *socket) await(events waiter.EventMask, expired <-chan struct{}, try func() tcpip.Error) error {
+	if s.isClosed() {
+		return net.ErrClosed
+	}
+	if isClosed(expired) {
+		return os.ErrDeadlineExceeded
+	}
+	err := try()
+	if !wouldBlock(err) {
+		return s.result(err)
+	}
+	entry, ready := waiter.NewChannelEntry(events | waiter.EventErr | waiter.EventHUp)
+	s.queue.EventRegister(&entry)
+	defer s.queue.EventUnregister(&entry)
+	for {
+		// Once more, for what happened before we were registered.
+		if err := try(); !wouldBlock(err) {
+			return s.result(err)
+		}
+		select {
+		case <-ready:
+		case <-expired:
+			return os.ErrDeadlineExceeded
+		case <-s.closed:
+			return net.ErrClosed
+		case <-s.stack.done:
+			return net.ErrClosed
+		}
+	}
+}
+
+func wouldBlock(err tcpip.Error) bool {
+	_, blocked := err.(*tcpip.ErrWouldBlock)
+	return blocked
+}
+
+// result is the Go error for err. What fails because the socket was closed
+// under it fails with net.ErrClosed, whatever gVisor calls it.
+func (s *socket) result(err tcpip.Error) error {
+	switch {
+	case err == nil:
+		return nil
+	case s.isClosed():
+		return net.ErrClosed
+	default:
+		return errno(err)
+	}
+}
+
+func (s *socket) isClosed() bool {
+	return isClosed(s.closed) || isClosed(s.stack.done)
+}
+
+// Close ends the socket and wakes everybody who waits for it.
+func (s *socket) Close() error {
+	err := s.opError("close", "close", s.remote, net.ErrClosed)
+	s.stop.Do(func() {
+		err = nil
+		close(s.closed)
+		s.ep.Close()
+	})
+	return err
+}
+
+// LocalAddr returns our address.
+func (s *socket) LocalAddr() net.Addr { return s.local }
+
+// RemoteAddr returns the peer's address, nil on a socket without one.
+func (s *socket) RemoteAddr() net.Addr { return s.remote }
+
+func (s *socket) opError(op, call string, addr net.Addr, err error) error {
+	return opError(op, call, s.network, s.local, addr, err)
+}
+
+// setDeadline sets one of the socket's deadlines.
+func (s *socket) setDeadline(d *deadline, t time.Time) error {
+	if s.isClosed() {
+		return s.opError("set", "set", s.remote, net.ErrClosed)
+	}
+	d.set(t)
+	return nil
+}

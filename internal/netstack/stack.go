@@ -1,0 +1,188 @@
+// Package netstack is a TCP/IP stack inside the process, gVisor's, with the
+// outside of a TUN device: what programs send through its connections comes
+// out of Tun().Read as IP packets, and IP packets given to Tun().Write arrive
+// at its connections. It is the only package that imports gVisor.
+//
+//	net.Conn, net.Listener, net.PacketConn     tcp.go, udp.go over socket.go
+//	gVisor: TCP, UDP, ICMP, IPv4, IPv6
+//	link: one bounded queue of packets out     link.go
+//	tun.Device: batches in and out             tun.go
+//
+// Connections and errors are what users of package net know: *net.TCPAddr,
+// *net.OpError, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ECONNREFUSED.
+package netstack
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.zx2c4.com/wireguard/tun"
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+)
+
+const (
+	defaultMTU = 1280
+	minMTU     = 1280 // what IPv6 demands of a link (RFC 8200, section 5)
+	maxMTU     = 65535
+
+	nicID = 1 // the stack has one network interface
+
+	// TCP buffers start small, so that idle connections cost little, and grow
+	// with the connection up to what 1 Gbit/s needs over 130 ms.
+	tcpBufferMin     = 4 << 10
+	tcpBufferDefault = 512 << 10
+	tcpBufferMax     = 16 << 20
+)
+
+// Config is what New wants to know.
+type Config struct {
+	MTU    int          // largest IP packet in bytes; 1280 when 0
+	Logger *slog.Logger // silent when nil
+}
+
+// A Stack is a host with one network interface: a TUN device that somebody
+// else reads from and writes to.
+type Stack struct {
+	ip   *stack.Stack
+	link *link
+	tun  *device
+	log  *slog.Logger
+	done chan struct{} // closed by Close
+	stop sync.Once
+
+	setting sync.Mutex // one SetAddrs at a time
+	addrs   atomic.Pointer[[]netip.Addr]
+
+	listening sync.Mutex
+	listeners map[tcpip.Endpoint]binding // of TCP; guarded by listening
+}
+
+// New returns a running stack without addresses; see SetAddrs. The caller owns
+// it and closes it.
+func New(cfg Config) (*Stack, error) {
+	if cfg.MTU == 0 {
+		cfg.MTU = defaultMTU
+	}
+	if cfg.MTU < minMTU || cfg.MTU > maxMTU {
+		return nil, fmt.Errorf("netstack: MTU %d is not within %d and %d", cfg.MTU, minMTU, maxMTU)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	link := newLink(cfg.MTU)
+	s := &Stack{
+		ip: stack.New(stack.Options{
+			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
+			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocolCUBIC, udp.NewProtocol},
+			HandleLocal:        true, // a node can dial itself
+		}),
+		link: link,
+		tun:  newDevice(link),
+		log:  cfg.Logger,
+		done: make(chan struct{}),
+
+		listeners: make(map[tcpip.Endpoint]binding),
+	}
+	s.addrs.Store(&[]netip.Addr{})
+	if err := s.configure(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Stack) configure() error {
+	sack := tcpip.TCPSACKEnabled(true)
+	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpBufferMax}
+	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpBufferMax}
+	for _, option := range []tcpip.SettableTransportProtocolOption{&sack, &receive, &send} {
+		if err := s.ip.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
+			return fmt.Errorf("netstack: setting %T: %s", option, err)
+		}
+	}
+	if err := s.ip.CreateNIC(nicID, s.link); err != nil {
+		return fmt.Errorf("netstack: making the network interface: %s", err)
+	}
+	s.ip.SetRouteTable([]tcpip.Route{
+		{Destination: header.IPv4EmptySubnet, NIC: nicID},
+		{Destination: header.IPv6EmptySubnet, NIC: nicID},
+	})
+	return nil
+}
+
+// Tun returns the device through which the stack's packets leave and arrive.
+func (s *Stack) Tun() tun.Device { return s.tun }
+
+// Inject queues an IP packet of the caller's making to leave through the
+// device, as if the stack had sent it. It is dropped when the queue is full.
+func (s *Stack) Inject(packet []byte) {
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
+	defer pkt.DecRef()
+	s.link.enqueue(pkt)
+}
+
+// SetAddrs replaces the stack's addresses. Connections on addresses that stay
+// live on; those on an address that goes can no longer send.
+func (s *Stack) SetAddrs(addrs []netip.Addr) error {
+	s.setting.Lock()
+	defer s.setting.Unlock()
+
+	want := make([]netip.Addr, 0, len(addrs))
+	for _, addr := range addrs {
+		addr = addr.Unmap()
+		if !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() {
+			return fmt.Errorf("netstack: %v cannot be an address of ours", addr)
+		}
+		if !slices.Contains(want, addr) {
+			want = append(want, addr)
+		}
+	}
+	have := *s.addrs.Load()
+	for _, addr := range want {
+		if slices.Contains(have, addr) {
+			continue
+		}
+		protocol := tcpip.ProtocolAddress{
+			Protocol:          familyOf(addr),
+			AddressWithPrefix: toTCPIP(addr).WithPrefix(),
+		}
+		if err := s.ip.AddProtocolAddress(nicID, protocol, stack.AddressProperties{}); err != nil {
+			return fmt.Errorf("netstack: adding address %v: %s", addr, err)
+		}
+	}
+	for _, addr := range have {
+		if slices.Contains(want, addr) {
+			continue
+		}
+		if err := s.ip.RemoveAddress(nicID, toTCPIP(addr)); err != nil {
+			return fmt.Errorf("netstack: removing address %v: %s", addr, err)
+		}
+	}
+	s.addrs.Store(&want)
+	s.log.Debug("addresses set", "addrs", want)
+	return nil
+}
+
+// Close ends every connection and listener, whose users get net.ErrClosed, and
+// the device. Peers are told by a reset, if somebody still reads the device.
+// Close waits for the stack's goroutines and may be called more than once.
+func (s *Stack) Close() error {
+	s.stop.Do(func() {
+		close(s.done)
+		s.ip.Close()
+		s.tun.Close()
+		s.ip.Wait()
+	})
+	return nil
+}

@@ -1,0 +1,270 @@
+package netstack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// backlog is how many connections may wait for Accept. Those that come when it
+// is full are made to wait by TCP itself.
+const backlog = 1024
+
+// DialTCP connects to remote, from local or, when that is the zero Addr, from
+// the address that fits. The connection also has CloseRead and CloseWrite.
+func (s *Stack) DialTCP(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
+	c, err := s.dialTCP(ctx, local, remote)
+	if err != nil {
+		return nil, opError("dial", "connect", "tcp", nil, net.TCPAddrFromAddrPort(remote), err)
+	}
+	return c, nil
+}
+
+func (s *Stack) dialTCP(ctx context.Context, local netip.Addr, remote netip.AddrPort) (*tcpConn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	remote, err := s.destination(remote)
+	if err != nil {
+		return nil, err
+	}
+	ep, queue, err := s.newEndpoint(tcp.ProtocolNumber, familyOf(remote.Addr()))
+	if err != nil {
+		return nil, err
+	}
+	if local.IsValid() {
+		if err := ep.Bind(tcpip.FullAddress{Addr: toTCPIP(local)}); err != nil {
+			ep.Close()
+			return nil, errno(err)
+		}
+	}
+	to := toFull(remote)
+	if err := s.connect(ctx, ep, queue, to); err != nil {
+		abort(ep)
+		return nil, err
+	}
+	return s.newTCPConn(ep, queue, to), nil
+}
+
+// connect returns when ep is connected, has failed, or need not go on.
+func (s *Stack) connect(ctx context.Context, ep tcpip.Endpoint, queue *waiter.Queue, to tcpip.FullAddress) error {
+	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventErr | waiter.EventHUp)
+	queue.EventRegister(&entry)
+	defer queue.EventUnregister(&entry)
+	for {
+		// The first call starts to connect, later ones tell what came of it.
+		switch err := ep.Connect(to).(type) {
+		case nil:
+			return nil
+		case *tcpip.ErrConnectStarted, *tcpip.ErrAlreadyConnecting:
+		default:
+			return errno(err)
+		}
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.done:
+			return net.ErrClosed
+		}
+	}
+}
+
+// ListenTCP listens on addr for "tcp", "tcp4" or "tcp6". An invalid or
+// unspecified address means all addresses, those of later SetAddrs included,
+// which "tcp" serves in both families. Port 0 chooses a free port.
+func (s *Stack) ListenTCP(network string, addr netip.AddrPort) (net.Listener, error) {
+	l, err := s.listenTCP(network, addr)
+	if err != nil {
+		return nil, opError("listen", "bind", network, nil, net.TCPAddrFromAddrPort(addr), err)
+	}
+	return l, nil
+}
+
+func (s *Stack) listenTCP(network string, addr netip.AddrPort) (*tcpListener, error) {
+	where, err := bindingFor(network, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	ep, queue, err := s.newEndpoint(tcp.ProtocolNumber, where.family)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.bindListener(&where, ep); err != nil {
+		ep.Close()
+		return nil, err
+	}
+	return &tcpListener{socket{
+		stack:   s,
+		ep:      ep,
+		queue:   queue,
+		network: network,
+		local:   net.TCPAddrFromAddrPort(where.shown),
+		closed:  make(chan struct{}),
+	}}, nil
+}
+
+// bindListener binds ep and listens. As in package net, connections of an
+// earlier listener do not keep its port from a new one, which takes
+// SO_REUSEADDR. With that, gVisor lets one listener on all addresses and one
+// on a single address share a port, which the kernel does not; nor do we.
+func (s *Stack) bindListener(where *binding, ep tcpip.Endpoint) error {
+	s.listening.Lock()
+	defer s.listening.Unlock()
+	ep.SocketOptions().SetReuseAddress(true)
+	if err := where.apply(ep); err != nil {
+		return err
+	}
+	for _, other := range s.listeners {
+		if where.overlaps(other) {
+			return syscall.EADDRINUSE
+		}
+	}
+	if err := ep.Listen(backlog); err != nil {
+		return errno(err)
+	}
+	s.listeners[ep] = *where
+	return nil
+}
+
+// A tcpListener is a net.Listener.
+type tcpListener struct{ socket }
+
+// Addr returns the address that the listener listens on.
+func (l *tcpListener) Addr() net.Addr { return l.local }
+
+// Accept waits for the next connection.
+func (l *tcpListener) Accept() (net.Conn, error) {
+	var (
+		ep    tcpip.Endpoint
+		queue *waiter.Queue
+		peer  tcpip.FullAddress
+	)
+	err := l.await(waiter.ReadableEvents, nil, func() (err tcpip.Error) {
+		ep, queue, err = l.ep.Accept(&peer)
+		return err
+	})
+	if err != nil {
+		return nil, opError("accept", "accept", l.network, nil, l.local, err)
+	}
+	return l.stack.newTCPConn(ep, queue, peer), nil
+}
+
+// Close stops listening. Connections that nobody has accepted are reset.
+func (l *tcpListener) Close() error {
+	if err := l.socket.Close(); err != nil {
+		return opError("close", "close", l.network, nil, l.local, net.ErrClosed)
+	}
+	l.stack.listening.Lock()
+	defer l.stack.listening.Unlock()
+	delete(l.stack.listeners, l.ep)
+	return nil
+}
+
+// A tcpConn is a net.Conn with CloseRead and CloseWrite.
+type tcpConn struct {
+	socket
+	read, write deadline
+	writing     sync.Mutex // one Write at a time, so that their bytes do not mix
+}
+
+func (s *Stack) newTCPConn(ep tcpip.Endpoint, queue *waiter.Queue, peer tcpip.FullAddress) *tcpConn {
+	local, _ := ep.GetLocalAddress() // cannot fail for TCP
+	return &tcpConn{socket: socket{
+		stack:   s,
+		ep:      ep,
+		queue:   queue,
+		network: "tcp",
+		local:   net.TCPAddrFromAddrPort(fromFull(local)),
+		remote:  net.TCPAddrFromAddrPort(fromFull(peer)),
+		closed:  make(chan struct{}),
+	}}
+}
+
+// Read reads what has arrived, and waits when nothing has.
+func (c *tcpConn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	var n int
+	err := c.await(waiter.ReadableEvents, c.read.wait(), func() tcpip.Error {
+		w := tcpip.SliceWriter(p)
+		result, err := c.ep.Read(&w, tcpip.ReadOptions{})
+		n = result.Count
+		if _, ended := err.(*tcpip.ErrClosedForReceive); ended && !c.isClosed() {
+			n = -1
+			return nil
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return 0, c.opError("read", "read", c.remote, err)
+	case n < 0:
+		return 0, io.EOF
+	}
+	c.ep.ModerateRecvBuf(n)
+	return n, nil
+}
+
+// Write queues p for sending and waits for room in the queue.
+func (c *tcpConn) Write(p []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	var (
+		n    int
+		rest bytes.Reader
+	)
+	err := c.await(waiter.WritableEvents, c.write.wait(), func() tcpip.Error {
+		for n < len(p) {
+			rest.Reset(p[n:])
+			taken, err := c.ep.Write(&rest, tcpip.WriteOptions{})
+			n += int(taken)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return n, c.opError("write", "write", c.remote, err)
+	}
+	return n, nil
+}
+
+// CloseRead makes further Reads return io.EOF.
+func (c *tcpConn) CloseRead() error { return c.shutdown(tcpip.ShutdownRead) }
+
+// CloseWrite tells the peer that nothing more will come; Reads go on.
+func (c *tcpConn) CloseWrite() error { return c.shutdown(tcpip.ShutdownWrite) }
+
+func (c *tcpConn) shutdown(flags tcpip.ShutdownFlags) error {
+	if c.isClosed() {
+		return c.opError("close", "shutdown", c.remote, net.ErrClosed)
+	}
+	if err := c.ep.Shutdown(flags); err != nil {
+		return c.opError("close", "shutdown", c.remote, c.result(err))
+	}
+	return nil
+}
+
+// SetDeadline is SetReadDeadline and SetWriteDeadline.
+func (c *tcpConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline says until when Reads wait; writing is not touched.
+func (c *tcpConn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.read, t) }
+
+// SetWriteDeadline says until when Writes wait; reading is not touched.
+func (c *tcpConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.write, t) }
