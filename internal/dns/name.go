@@ -24,10 +24,21 @@ func canonical(name string) (string, bool) {
 			return "", false
 		}
 	}
-	if _, err := netip.ParseAddr(name); err == nil {
+	if isAddr(name) {
 		return "", false // a host must not be able to take an address from its owner
 	}
 	return strings.ToLower(name), true
+}
+
+// isAddr reports whether a name of valid labels is an IPv4 address. Only names
+// that could be one are parsed, for the error would be an allocation.
+func isAddr(name string) bool {
+	last := name[len(name)-1]
+	if last < '0' || last > '9' {
+		return false
+	}
+	_, err := netip.ParseAddr(name)
+	return err == nil
 }
 
 // validLabel reports whether a label is made of letters, digits, hyphens

@@ -43,8 +43,9 @@ type Config struct {
 	// Local is our own addresses and the routes that we advertise: what may be
 	// a destination. Empty: nothing may.
 	Local []netip.Prefix
-	// Peers, known by their Addresses, have the capabilities that rules name,
-	// and may be jailed. None may be missing that is.
+	// Peers may have capabilities that rules name as sources, and may be
+	// jailed. A packet is a peer's when it comes from one of its Addresses: a
+	// jailed peer must not be let send from anything else.
 	Peers []*tailcfg.Node
 }
 

@@ -16,7 +16,7 @@ import (
 // rule allows packets from srcs to any of dsts.
 type rule struct {
 	protos protoSet
-	srcs   addrSet
+	srcs   sources
 	dsts   []dest
 }
 
@@ -34,6 +34,18 @@ func (r *rule) allows(p *Packet) bool {
 	}
 	return false
 }
+
+// sources is whom a rule is for.
+type sources struct {
+	addrs addrSet
+	caps  []addrSet // the peers with a capability: sets that rules share
+}
+
+func (s *sources) contains(addr netip.Addr) bool {
+	return s.addrs.contains(addr) || slices.ContainsFunc(s.caps, func(set addrSet) bool { return set.contains(addr) })
+}
+
+func (s *sources) empty() bool { return len(s.addrs) == 0 && len(s.caps) == 0 }
 
 // dest is addresses and ports.
 type dest struct {
@@ -62,7 +74,7 @@ func (s *protoSet) has(proto uint8) bool { return s[proto/64]&(1<<(proto%64)) !=
 
 // grant gives sources capabilities at any of dsts.
 type grant struct {
-	srcs addrSet
+	srcs sources
 	dsts []netip.Prefix
 	caps map[string][]json.RawMessage
 }
@@ -74,7 +86,7 @@ func (g *grant) applies(src, dst netip.Addr) bool {
 // compiler turns rules into what the filter works with, and remembers what is
 // wrong with them.
 type compiler struct {
-	capSources map[string][]addrRange // addresses of the peers with a capability
+	capSources map[string]addrSet // the peers with a capability
 	errs       []error
 	moreErrs   int
 }
@@ -102,7 +114,7 @@ func (c *compiler) err() error {
 func (c *compiler) compile(r tailcfg.FilterRule) (*rule, []grant) {
 	srcs := c.sources(r.SrcIPs)
 	dsts := c.dests(r.DstPorts)
-	if len(srcs) == 0 {
+	if srcs.empty() {
 		return nil, nil
 	}
 	grants := make([]grant, len(r.CapGrant))
@@ -115,20 +127,23 @@ func (c *compiler) compile(r tailcfg.FilterRule) (*rule, []grant) {
 	return &rule{protosOf(r.IPProto), srcs, dsts}, grants
 }
 
-func (c *compiler) sources(srcs []string) addrSet {
+func (c *compiler) sources(entries []string) (srcs sources) {
 	var ranges []addrRange
-	for _, src := range srcs {
-		if name, ok := strings.CutPrefix(src, "cap:"); ok {
-			ranges = append(ranges, c.capSources[name]...)
+	for _, entry := range entries {
+		if name, ok := strings.CutPrefix(entry, "cap:"); ok {
+			if set := c.capSources[name]; len(set) > 0 {
+				srcs.caps = append(srcs.caps, set)
+			}
 			continue
 		}
-		rs, err := parseAddrs(src)
+		rs, err := parseAddrs(entry)
 		if err != nil {
 			c.bad(fmt.Errorf("source: %w", err))
 		}
 		ranges = append(ranges, rs...)
 	}
-	return newAddrSet(ranges)
+	srcs.addrs = newAddrSet(ranges)
+	return srcs
 }
 
 func (c *compiler) dests(ports []tailcfg.NetPortRange) (dsts []dest) {
@@ -177,16 +192,16 @@ func capsOf(g tailcfg.CapGrant) map[string][]json.RawMessage {
 
 // capSources returns the addresses of the peers that have one of the
 // capabilities which rules name as sources.
-func capSources(rules []tailcfg.FilterRule, peers []*tailcfg.Node) map[string][]addrRange {
-	sources := make(map[string][]addrRange)
+func capSources(rules []tailcfg.FilterRule, peers []*tailcfg.Node) map[string]addrSet {
+	ranges := make(map[string][]addrRange)
 	for _, r := range rules {
-		for _, src := range r.SrcIPs {
-			if name, ok := strings.CutPrefix(src, "cap:"); ok {
-				sources[name] = nil
+		for _, entry := range r.SrcIPs {
+			if name, ok := strings.CutPrefix(entry, "cap:"); ok {
+				ranges[name] = nil
 			}
 		}
 	}
-	if len(sources) == 0 {
+	if len(ranges) == 0 {
 		return nil
 	}
 	for _, peer := range peers {
@@ -194,10 +209,14 @@ func capSources(rules []tailcfg.FilterRule, peers []*tailcfg.Node) map[string][]
 			continue
 		}
 		for name := range peer.CapMap {
-			if ranges, wanted := sources[name]; wanted {
-				sources[name] = appendPrefixes(ranges, peer.Addresses)
+			if rs, wanted := ranges[name]; wanted {
+				ranges[name] = appendPrefixes(rs, peer.Addresses)
 			}
 		}
 	}
-	return sources
+	sets := make(map[string]addrSet, len(ranges))
+	for name, rs := range ranges {
+		sets[name] = newAddrSet(rs)
+	}
+	return sets
 }

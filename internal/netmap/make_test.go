@@ -1,6 +1,7 @@
 package netmap
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -104,7 +105,7 @@ func snapshot(t testing.TB, m *Map) string {
 func checkInvariants(t testing.TB, m *Map) {
 	t.Helper()
 	all := append(slices.Clone(m.Peers), m.Self)
-	if !slices.IsSortedFunc(m.Peers, func(a, b *tailcfg.Node) int { return int(a.ID) - int(b.ID) }) {
+	if !slices.IsSortedFunc(m.Peers, func(a, b *tailcfg.Node) int { return cmp.Compare(a.ID, b.ID) }) {
 		t.Errorf("the peers are out of order: %v", ids(m.Peers))
 	}
 	seen := make(map[tailcfg.NodeID]bool)

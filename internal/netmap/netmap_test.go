@@ -500,7 +500,7 @@ func TestBounds(t *testing.T) {
 		{"peers", &tailcfg.MapResponse{PeersChanged: manyPeers}},
 		{"user profiles", &tailcfg.MapResponse{UserProfiles: manyUsers}},
 		{"extra DNS records", &tailcfg.MapResponse{DNSConfig: &tailcfg.DNSConfig{ExtraRecords: make([]tailcfg.DNSRecord, maxRecords+1)}}},
-		{"filter rule entries", &tailcfg.MapResponse{PacketFilter: make([]tailcfg.FilterRule, maxRuleEntries+1)}},
+		{"filter rule entries", &tailcfg.MapResponse{PacketFilter: []tailcfg.FilterRule{{SrcIPs: make([]string, maxRuleEntries)}}}},
 		{"relay regions", &tailcfg.MapResponse{DERPMap: manyRegions}},
 	} {
 		if got, err := m.Apply(test.resp, now); err == nil || got != m || !strings.Contains(err.Error(), test.name) {
