@@ -121,7 +121,10 @@ type Frame struct {
 	ReconnectIn, TryFor time.Duration
 }
 
-var errShort = errors.New("frame is too short")
+var (
+	errShort = errors.New("frame is too short")
+	errLong  = errors.New("frame is too long")
+)
 
 // parseFrame reads a frame that a relay sends after the login. It reports
 // false when the type is not one of them. The Frame's Data is part of payload.
@@ -130,6 +133,9 @@ func parseFrame(typ FrameType, payload []byte) (f Frame, known bool, err error) 
 	switch typ {
 	case FrameRecvPacket:
 		f.Peer, f.Data, err = cutKey(payload)
+		if len(f.Data) > MaxPacketSize {
+			err = errLong
+		}
 	case FramePeerGone:
 		var reason []byte
 		f.Peer, reason, err = cutKey(payload)

@@ -1,0 +1,225 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/meshnet-go/meshnet/derp"
+	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/key"
+)
+
+// idleTimeout is how long a region that is not our home stays connected after
+// the last packet that we sent there. Tailscale's nodes do the same.
+const idleTimeout = 60 * time.Second
+
+var errIdle = errors.New("nothing was sent there for a while")
+
+// link is a region in use. It belongs to one key and one set of relays: when
+// those change, another takes its place.
+type link struct {
+	id     int // of the region in the map
+	region *derpmap.Region
+	key    key.NodePrivate
+	stop   context.CancelFunc
+	wake   chan struct{} // has an element when queue or home may have changed
+
+	// Guarded by Pool.mu.
+	queue     queue
+	home      bool
+	used      time.Time // the last Send, or the beginning
+	connected bool
+	err       error // nil while connected
+	absent    int
+}
+
+func (l *link) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *link) setHome(home bool) {
+	if l.home != home {
+		l.home = home
+		l.poke()
+	}
+}
+
+// run keeps l connected until ctx ends or l is idle.
+func (p *Pool) run(ctx context.Context, l *link) {
+	var retry backoff
+	for {
+		client, err := derp.Dial(ctx, derp.DialConfig{
+			Key:         l.key,
+			Region:      l.region,
+			DialContext: p.cfg.DialContext,
+			RootCAs:     p.cfg.RootCAs,
+		})
+		if err == nil {
+			since := time.Now()
+			err = p.carry(ctx, l, client)
+			retry.connectedFor(time.Since(since))
+		}
+		if ctx.Err() != nil || errors.Is(err, errIdle) {
+			return
+		}
+		p.lost(l, err)
+		select {
+		case <-time.After(retry.next()):
+		case <-ctx.Done():
+			return
+		}
+		if p.retire(l) <= 0 {
+			return
+		}
+	}
+}
+
+// carry moves packets in both directions until the connection fails, ctx ends,
+// or l is idle.
+func (p *Pool) carry(ctx context.Context, l *link, client *derp.Client) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(ctx, func() { client.Close() }) // ends a read or write under way
+	defer stop()
+	p.up(l)
+
+	var receiving sync.WaitGroup
+	receiving.Go(func() { cancel(p.receive(ctx, l, client)) })
+	cancel(p.transmit(ctx, l, client))
+	client.Close()
+	receiving.Wait()
+	return context.Cause(ctx)
+}
+
+// transmit writes what is queued, as many packets at a time as there are.
+func (p *Pool) transmit(ctx context.Context, l *link, client *derp.Client) error {
+	idle := time.NewTimer(idleTimeout)
+	defer idle.Stop()
+	var batch []outgoing
+	preferred := false
+	for {
+		home := false
+		batch, home = p.take(l, batch[:0])
+		if home != preferred {
+			preferred = home
+			if err := client.SetPreferred(home); err != nil {
+				return err
+			}
+		}
+		if err := send(client, batch); err != nil {
+			return err
+		}
+		select {
+		case <-l.wake:
+		case <-idle.C:
+			left := p.retire(l)
+			if left <= 0 {
+				return errIdle
+			}
+			idle.Reset(left)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// send writes a batch and releases it.
+func send(client *derp.Client, batch []outgoing) (err error) {
+	for _, o := range batch {
+		if err == nil {
+			err = client.Send(o.dst, o.buf.data)
+		}
+		o.buf.release()
+	}
+	if err != nil {
+		return err
+	}
+	return client.Flush()
+}
+
+// receive hands on what the relay sends. When nobody takes it, the relay waits.
+func (p *Pool) receive(ctx context.Context, l *link, client *derp.Client) error {
+	for {
+		f, err := client.Recv()
+		if err != nil {
+			return err
+		}
+		switch f.Type {
+		case derp.FrameRecvPacket:
+			buf := p.buffers.get(f.Data)
+			select {
+			case p.packets <- Packet{Region: l.id, Src: f.Peer, Data: buf.data, buf: buf}:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		case derp.FramePeerGone:
+			p.peerAbsent(l, f)
+		case derp.FrameHealth:
+			p.cfg.Logger.Warn("relay: the relay speaks of a problem", "region", l.id, "problem", shorten(f.Data))
+		case derp.FrameRestarting:
+			p.cfg.Logger.Info("relay: the relay restarts", "region", l.id, "in", f.ReconnectIn)
+		}
+	}
+}
+
+// shorten makes text of a relay's fit for a log.
+func shorten(text []byte) string { return string(text[:min(len(text), 200)]) }
+
+// take returns what is queued, and whether the region is our home.
+func (p *Pool) take(l *link, batch []outgoing) (_ []outgoing, home bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return l.queue.take(batch, time.Now()), l.home
+}
+
+// retire takes l out of use if it is idle. Otherwise it returns after what
+// time it is to be called again.
+func (p *Pool) retire(l *link) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.home {
+		return idleTimeout
+	}
+	left := idleTimeout - time.Since(l.used)
+	if left <= 0 && p.byID[l.id] == l {
+		delete(p.byID, l.id)
+		p.notify()
+		p.cfg.Logger.Debug("relay: no longer in use", "region", l.id)
+	}
+	return left
+}
+
+// up notes that l is connected.
+func (p *Pool) up(l *link) {
+	p.mu.Lock()
+	l.connected, l.err = true, nil
+	p.mu.Unlock()
+	p.notify()
+	p.cfg.Logger.Info("relay: connected", "region", l.id)
+}
+
+// lost notes that l is not connected, and why.
+func (p *Pool) lost(l *link, err error) {
+	p.mu.Lock()
+	again := l.err != nil // said already
+	l.connected, l.err = false, err
+	p.mu.Unlock()
+	p.notify()
+	if again {
+		p.cfg.Logger.Debug("relay: still not connected", "region", l.id, "err", err)
+	} else {
+		p.cfg.Logger.Warn("relay: not connected", "region", l.id, "err", err)
+	}
+}
+
+// peerAbsent counts that the relay does not have a peer.
+func (p *Pool) peerAbsent(l *link, f derp.Frame) {
+	p.mu.Lock()
+	l.absent++
+	p.mu.Unlock()
+	p.cfg.Logger.Debug("relay: peer is not there", "region", l.id, "peer", f.Peer.Short(), "reason", f.Reason)
+}
