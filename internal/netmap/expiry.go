@@ -6,10 +6,15 @@ import (
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
+// epoch is before any time that it can be for a coordinator. With a clock that
+// was never set keys would not expire for years, so it is not believed;
+// Tailscale (v1.102.5, ipn/ipnlocal) draws the line there too.
+var epoch = time.Date(2023, time.January, 10, 0, 0, 0, 0, time.UTC)
+
 // setClock notes the coordinator's time, by whose clock keys expire. Ours may
 // be wrong.
 func (m *Map) setClock(control *time.Time, now time.Time) {
-	if control != nil && !control.IsZero() {
+	if control != nil && control.After(epoch) {
 		m.clockDelta = control.Sub(now)
 	}
 }

@@ -515,7 +515,9 @@ func TestExpiry(t *testing.T) {
 	fast := start(t, node(1), node(2, expires(hour)), node(3, expires(day)), node(4, func(n *tailcfg.Node) { n.Expired = true }))
 	// Our clock is half an hour behind the coordinator's from here on.
 	control := now.Add(30 * time.Minute)
-	m := apply(t, fast, &tailcfg.MapResponse{KeepAlive: true, ControlTime: &control}, &tailcfg.MapResponse{ControlTime: new(time.Time)})
+	unset := time.Date(2020, time.August, 3, 0, 0, 0, 0, time.UTC) // of a clock that nobody set: not believed
+	m := apply(t, fast, &tailcfg.MapResponse{KeepAlive: true, ControlTime: &control},
+		&tailcfg.MapResponse{ControlTime: new(time.Time)}, &tailcfg.MapResponse{ControlTime: &unset})
 	for _, test := range []struct {
 		name string
 		m    *Map
