@@ -181,7 +181,7 @@ func (g grant) spend(now time.Time, s *state) {
 	}
 }
 
-// record returns a copy of the old record, or a new one with an ID and
+// record returns a copy of the old record, or a new one with an ID, a name and
 // addresses.
 func (s *state) record(now time.Time, machine key.MachinePublic, old *node) (*node, error) {
 	if old != nil {
@@ -193,7 +193,16 @@ func (s *state) record(now time.Time, machine key.MachinePublic, old *node) (*no
 		return nil, refusal(err.Error())
 	}
 	s.lastID++
-	return &node{ID: s.lastID, Machine: machine, IPv4: ipv4, IPv6: ipv6, Created: now, LastSeen: now}, nil
+	return &node{
+		ID:       s.lastID,
+		Machine:  machine,
+		Name:     s.uniqueName(nameless, s.lastID),
+		Wanted:   nameless,
+		IPv4:     ipv4,
+		IPv6:     ipv6,
+		Created:  now,
+		LastSeen: now,
+	}, nil
 }
 
 func (s *state) takenAddrs() func(netip.Addr) bool {

@@ -86,7 +86,7 @@ type Server struct {
 	rules  []tailcfg.FilterRule
 	dns    *tailcfg.DNSConfig
 	log    *slog.Logger
-	key    coordKey
+	key    key.MachinePrivate
 	public *http.ServeMux
 
 	noise *noiseServer
@@ -258,18 +258,19 @@ func (s *Server) keepTime() {
 // closed.
 func (s *Server) keepSaved() {
 	for {
+		news := s.current.Load().stale // before we save, so that no change is missed
+		if err := s.save(); err != nil {
+			s.log.Warn("the coordinator could not save its state; it tries again at the next change", "err", err)
+		}
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-s.current.Load().stale:
+		case <-news:
 		}
 		select {
 		case <-s.ctx.Done():
 			return
 		case <-time.After(saveDelay):
-		}
-		if err := s.save(); err != nil {
-			s.log.Warn("the coordinator could not save its state; it tries again at the next change", "err", err)
 		}
 	}
 }

@@ -129,7 +129,7 @@ func patchOf(before, after *node) (tailcfg.PeerChange, bool) {
 	if before.Online != after.Online {
 		patch.Online, rest.Online = &after.Online, after.Online
 	}
-	if !after.Online && !before.LastSeen.Equal(after.LastSeen) {
+	if !after.Online && (before.Online || !before.LastSeen.Equal(after.LastSeen)) { // nothing is told of it while online
 		patch.LastSeen = &after.LastSeen
 	}
 	rest.LastSeen, rest.Wanted = after.LastSeen, after.Wanted

@@ -8,13 +8,10 @@ import (
 	"github.com/meshnet-go/meshnet/key"
 )
 
-// coordKey is the static key of the coordinator's side of Noise connections.
-type coordKey = key.MachinePrivate
-
 // serveKey answers GET /key?v=, where a node that knows no key of ours learns
 // it. v is the node's capability version.
 func (s *Server) serveKey(w http.ResponseWriter, r *http.Request) {
-	if _, err := strconv.ParseUint(r.FormValue("v"), 10, 16); err != nil {
+	if _, err := strconv.ParseUint(r.URL.Query().Get("v"), 10, 16); err != nil {
 		http.Error(w, "the query has no capability version v", http.StatusBadRequest)
 		return
 	}

@@ -10,6 +10,9 @@ import (
 // maxLabel is the longest label DNS allows (RFC 1035, section 2.3.4).
 const maxLabel = 63
 
+// nameless is the label of a node that calls itself nothing.
+const nameless = "node"
+
 // label makes a DNS label of what a machine calls itself: letters, digits and
 // inner hyphens, in lower case. It is never empty.
 func label(hostname string) string {
@@ -28,7 +31,7 @@ func label(hostname string) string {
 	}
 	name := trimLabel(b.String(), maxLabel)
 	if name == "" || name == "localhost" { // nobody means another machine by it
-		return "node"
+		return nameless
 	}
 	return name
 }

@@ -97,12 +97,16 @@ func (s *Server) loginBase(r *http.Request) string {
 type controlConn struct {
 	*noise.Conn
 	url string // the coordinator's, as the machine knows it
-	end func() // gives back what the connection holds
+	end func() // called when the HTTP/2 server is done with it
 }
 
 // hand gives the connection to the HTTP/2 server.
 func (s *Server) hand(conn *controlConn) {
-	s.work.begin() // never too late: the request that we are in counts
+	if !s.work.begin() {
+		conn.Close()
+		<-s.noise.slots
+		return
+	}
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
 	conn.end = func() {
 		stop()
@@ -191,10 +195,11 @@ func (s *Server) noiseHandler() http.Handler {
 		http.Error(w, "this coordinator publishes no DNS records", http.StatusNotImplemented)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.work.begin() { // a handler may outlive its connection
-			defer s.work.end()
-			mux.ServeHTTP(w, r)
+		if !s.work.begin() { // counted, because it may outlive its connection
+			panic(http.ErrAbortHandler)
 		}
+		defer s.work.end()
+		mux.ServeHTTP(w, r)
 	})
 }
 

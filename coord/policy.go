@@ -116,6 +116,12 @@ func cloneDERPMap(m *derpmap.Map) (*derpmap.Map, error) {
 	if err != nil {
 		return nil, err
 	}
-	clone := &derpmap.Map{Regions: make(map[int]*derpmap.Region)} // null would mean unchanged
-	return clone, json.Unmarshal(data, clone)
+	clone := new(derpmap.Map)
+	if err := json.Unmarshal(data, clone); err != nil {
+		return nil, err
+	}
+	if clone.Regions == nil { // null would mean unchanged
+		clone.Regions = make(map[int]*derpmap.Region)
+	}
+	return clone, nil
 }

@@ -27,7 +27,8 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "60")
 		http.Error(w, err.Error(), http.StatusTooManyRequests)
 		return
-	case err != nil: // the node is gone, or we are
+	case err != nil: // the node no longer waits, or we are closed
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	if err := s.save(); err != nil {
@@ -62,7 +63,9 @@ func (s *Server) registerResponse(conn *controlConn, a admission) tailcfg.Regist
 	case a.expired:
 		return tailcfg.RegisterResponse{NodeKeyExpired: true}
 	case a.login != nil:
-		return tailcfg.RegisterResponse{AuthURL: conn.url + "/login/" + a.login.id}
+		url := conn.url + "/login/" + a.login.id
+		s.log.Info("a node waits for approval", "machine", conn.Peer(), "url", url)
+		return tailcfg.RegisterResponse{AuthURL: url}
 	}
 	s.log.Info("node registered", "node", a.node.Name, "id", a.node.ID, "ipv4", a.node.IPv4)
 	profile := s.current.Load().profile(a.node.User)

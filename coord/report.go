@@ -1,10 +1,11 @@
 package coord
 
 import (
+	"encoding/json"
 	"math"
 	"net/netip"
 	"reflect"
-	"slices"
+	"strings"
 
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
@@ -12,8 +13,7 @@ import (
 // Bounds of what a node reports, because every other node gets it.
 const (
 	maxEndpoints = 64
-	maxText      = 256
-	maxList      = 128
+	maxHostinfo  = 16 << 10 // bytes of JSON
 )
 
 // describeAnew takes over what a registration says of its node.
@@ -62,18 +62,14 @@ func (s *state) update(n *node, f func(*node)) *node {
 
 func (s *state) setHostinfo(n *node, h *tailcfg.Hostinfo) {
 	if h == nil {
-		if n.Name == "" {
-			h = new(tailcfg.Hostinfo)
-		} else {
-			return
-		}
+		return
 	}
 	// Nodes leave NetInfo out when it has not changed.
 	if ni := h.NetInfo; ni != nil && ni.PreferredDERP > 0 && ni.PreferredDERP <= math.MaxUint16 {
 		n.HomeDERP = ni.PreferredDERP
 	}
 	n.Hostinfo = bounded(h)
-	if wanted := label(h.Hostname); wanted != n.Wanted {
+	if wanted := label(h.Hostname); h.Hostname != "" && wanted != n.Wanted {
 		n.Wanted = wanted
 		if !n.Renamed {
 			n.Name = s.uniqueName(wanted, n.ID)
@@ -81,22 +77,18 @@ func (s *state) setHostinfo(n *node, h *tailcfg.Hostinfo) {
 	}
 }
 
-// bounded returns the part of h that is kept and shown to peers.
+// bounded returns the part of h that is kept and shown to peers. Of one that is
+// too large only what people look for remains.
 func bounded(h *tailcfg.Hostinfo) tailcfg.Hostinfo {
 	b := *h
 	b.NetInfo, b.RequestTags = nil, nil // peers have HomeDERP and Tags
-	for _, text := range []*string{&b.IPNVersion, &b.OS, &b.Hostname, &b.GoArch, &b.GoVersion, &b.App} {
-		*text = cut(*text)
+	if data, err := json.Marshal(b); err == nil && len(data) <= maxHostinfo {
+		return b
 	}
-	b.RoutableIPs = b.RoutableIPs[:min(len(b.RoutableIPs), maxList)]
-	b.Services = slices.Clone(b.Services[:min(len(b.Services), maxList)])
-	for i := range b.Services {
-		b.Services[i].Proto, b.Services[i].Description = cut(b.Services[i].Proto), cut(b.Services[i].Description)
-	}
-	return b
+	return tailcfg.Hostinfo{OS: cut(h.OS), Hostname: cut(h.Hostname)}
 }
 
-func cut(s string) string { return s[:min(len(s), maxText)] }
+func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), 256)], "") }
 
 // usableEndpoints returns those at which a peer could reach the node.
 func usableEndpoints(eps []netip.AddrPort) []netip.AddrPort {

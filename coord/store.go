@@ -1,18 +1,16 @@
 package coord
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 )
 
 // Store keeps what the coordinator must not forget: its own key, the nodes and
 // the auth keys, as one opaque piece of data. The data holds a private key.
-// Methods are not called concurrently.
+// Methods are not called concurrently, and neither side changes the data.
 type Store interface {
 	// Load returns what was saved last, or nil when nothing ever was.
 	Load() ([]byte, error)
@@ -24,21 +22,12 @@ type Store interface {
 // NewMemoryStore returns a store that lives as long as the program.
 func NewMemoryStore() Store { return new(memoryStore) }
 
-type memoryStore struct {
-	mu   sync.Mutex
-	data []byte
-}
+type memoryStore struct{ data []byte }
 
-func (m *memoryStore) Load() ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return bytes.Clone(m.data), nil
-}
+func (m *memoryStore) Load() ([]byte, error) { return m.data, nil }
 
 func (m *memoryStore) Save(data []byte) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.data = bytes.Clone(data)
+	m.data = data
 	return nil
 }
 
@@ -57,7 +46,7 @@ func (f fileStore) Load() ([]byte, error) {
 }
 
 func (f fileStore) Save(data []byte) error {
-	dir, name := filepath.Split(string(f))
+	dir, name := filepath.Dir(string(f)), filepath.Base(string(f))
 	temp, err := os.CreateTemp(dir, name+".*.tmp") // mode 0600
 	if err != nil {
 		return err
@@ -70,5 +59,18 @@ func (f fileStore) Save(data []byte) error {
 	if err := errors.Join(err, temp.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", temp.Name(), err)
 	}
-	return os.Rename(temp.Name(), string(f))
+	if err := os.Rename(temp.Name(), string(f)); err != nil {
+		return err
+	}
+	syncDir(dir)
+	return nil
+}
+
+// syncDir makes a rename last. Not every system can do that for a directory,
+// and one that cannot needs no telling.
+func syncDir(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		d.Sync()
+		d.Close()
+	}
 }
