@@ -1,0 +1,66 @@
+package coord_test
+
+import (
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/meshnet-go/meshnet/coord"
+)
+
+// A coordinator is an http.Handler and a file.
+func Example() {
+	dir, err := os.MkdirTemp("", "coord")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	c, err := coord.New(coord.Config{
+		Domain: "mesh.internal",
+		Store:  coord.NewFileStore(filepath.Join(dir, "coord.json")),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := &http.Server{Handler: c}
+	go srv.Serve(ln)
+	defer srv.Close()
+
+	authKey, err := c.CreateAuthKey(coord.AuthKeyOptions{Reusable: true, Lifetime: time.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// A node joins with ControlURL, ControlKey and AuthKey:
+	_, _, _ = "http://"+ln.Addr().String(), c.PublicKey(), authKey
+
+	fmt.Println(len(c.Nodes()), "nodes")
+	// Output: 0 nodes
+}
+
+// The nodes of an auth key can be told by their tags.
+func ExampleServer_CreateAuthKey() {
+	c, err := coord.New(coord.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	if _, err := c.CreateAuthKey(coord.AuthKeyOptions{Tags: []string{"tag:ci"}, Ephemeral: true, Reusable: true}); err != nil {
+		log.Fatal(err)
+	}
+	for _, k := range c.AuthKeys() {
+		fmt.Println(k.Tags, k.Uses)
+	}
+	// Output: [tag:ci] 0
+}
