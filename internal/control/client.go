@@ -24,10 +24,11 @@ const (
 // client sends requests to the coordinator through one connection.
 type client struct {
 	cfg  *Config
-	turn chan struct{} // a lock that waits no longer than a context: holds one value while conn is in use
+	turn chan struct{} // a lock that a context can end the wait for: full while somebody has it
 
-	conn   *http.ClientConn // nil at first; of who has the turn
-	closed bool             // of who has the turn
+	// Of whoever has the turn:
+	conn   *http.ClientConn // nil: none yet
+	closed bool
 }
 
 func newClient(cfg *Config) *client {

@@ -56,12 +56,14 @@ func afterRegister(resp *tailcfg.RegisterResponse, err error, followup string) v
 }
 
 func afterFailedRegister(err error, followup string) verdict {
+	v := verdict{next: enrol, pause: true, wait: retryAfter(err), event: Event{Err: err}, followup: followup}
 	status := refusal(err)
 	switch {
 	case status == nil:
-		return verdict{next: enrol, pause: true, wait: retryAfter(err), event: Event{Err: err}, followup: followup}
-	case followup != "": // forgotten by the coordinator, perhaps in a restart
-		return verdict{next: enrol, pause: true, wait: retryAfter(err), event: Event{Err: err}}
+		return v
+	case followup != "":
+		v.followup = "" // the coordinator has forgotten it, perhaps in a restart
+		return v
 	}
 	return verdict{next: over, event: Event{Err: &RefusedError{cmp.Or(status.text, status.status())}}}
 }

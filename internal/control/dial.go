@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -117,19 +116,18 @@ func switchProtocols(nc net.Conn, u *url.URL, initiation []byte) (net.Conn, erro
 	if err := req.Write(nc); err != nil {
 		return nil, err
 	}
-	bounded := &io.LimitedReader{R: nc, N: maxHeader}
-	br := bufio.NewReader(bounded)
+	br := bufio.NewReader(io.LimitReader(nc, maxHeader))
 	resp, err := http.ReadResponse(br, req)
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer to the upgrade: %w", err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return nil, fmt.Errorf("asking for %s: %w", upgradeProtocol, readStatusError(resp))
+		// Not %w: anybody on the way can say this, so it refuses us nothing.
+		return nil, fmt.Errorf("asking for %s: %v", upgradeProtocol, readStatusError(resp))
 	}
 	if got := resp.Header.Get("Upgrade"); got != upgradeProtocol {
 		return nil, fmt.Errorf("asking for %s: the answer is %q", upgradeProtocol, got)
 	}
-	bounded.N = math.MaxInt64
 	rest, _ := br.Peek(br.Buffered())
 	return &prefixed{nc, rest}, nil
 }

@@ -3,11 +3,12 @@ package control
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
@@ -63,10 +64,10 @@ func TestPings(t *testing.T) {
 func TestPingsThatPileUp(t *testing.T) {
 	scenario(t, func(t *testing.T, c *coordinator, s *Session) {
 		x := joined(t, c, s)
-		for range 100 {
-			id := strings.Repeat("x", int(time.Now().Nanosecond())+1)
-			x.send(&tailcfg.MapResponse{KeepAlive: true, PingRequest: &tailcfg.PingRequest{URL: "/" + id, URLIsNoise: true}})
-			time.Sleep(1)
+		for i := range 100 {
+			p := &tailcfg.PingRequest{URL: fmt.Sprintf("/%d", i), URLIsNoise: true}
+			x.send(&tailcfg.MapResponse{KeepAlive: true, PingRequest: p})
+			synctest.Wait()
 		}
 		for range maxPings + 1 { // one was being answered
 			want(t, "a ping is answered", c.others).answer(http.StatusOK, nil)

@@ -63,8 +63,8 @@ func (s *Session) registerRequest() *tailcfg.RegisterRequest {
 	return req
 }
 
-// register sends one request. What the coordinator says about a refused auth
-// key comes back without the key itself.
+// register sends one request. The coordinator's words come back without the
+// auth key that they are about.
 func (s *Session) register(ctx context.Context, req *tailcfg.RegisterRequest) (*tailcfg.RegisterResponse, error) {
 	answer, err := s.client.post(ctx, "/machine/register", req)
 	if status, ok := errors.AsType[*statusError](err); ok {
@@ -79,6 +79,7 @@ func (s *Session) register(ctx context.Context, req *tailcfg.RegisterRequest) (*
 		return nil, fmt.Errorf("reading the answer: %w", err)
 	}
 	resp.Error = s.withoutAuthKey(resp.Error)
+	resp.Error = resp.Error[:min(len(resp.Error), maxErrorText)]
 	return &resp, nil
 }
 

@@ -64,8 +64,9 @@ func (r *reports) set(state State) {
 	r.nudge()
 }
 
-// setMember says whether the coordinator knows the node. To one that has just
-// come to know it, the state is news.
+// setMember says, after every registration and every stream, whether the
+// coordinator knows the node. One that does is told the state again: it may
+// have been restarted and forgotten that.
 func (r *reports) setMember(member bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

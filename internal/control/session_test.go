@@ -164,7 +164,7 @@ func TestTroubleWithRegistering(t *testing.T) {
 		want(t, "it tries again, but gets no answer", c.registers)
 		wantErr(t, "it gives up on that", s, context.DeadlineExceeded.Error())
 
-		x = want(t, "it tries again", c.registers)
+		want(t, "it tries again", c.registers)
 		c.cut()
 		wantErr(t, "the connection breaks", s, "registering")
 
@@ -272,7 +272,7 @@ func TestReports(t *testing.T) {
 			t.Errorf("reports %s", x.body)
 		}
 		x.answer(http.StatusInternalServerError, nil)
-		x = want(t, "it is reported again", c.updates)
+		want(t, "it is reported again", c.updates)
 		s.SetState(state("five"))
 		c.cut()
 		wantErr(t, "the stream breaks as well", s, "following")
@@ -427,6 +427,15 @@ func TestServerWithAnotherKey(t *testing.T) {
 		wantErr(t, "it notices", s, "does not authenticate")
 		wantErr(t, "it tries again", s, "does not authenticate")
 	}, func(cfg *SessionConfig) { cfg.ServerKey = key.NewMachine().Public() })
+}
+
+// TestWordsOutsideNoiseEndNothing is about what a proxy says, or anybody else
+// on the way.
+func TestWordsOutsideNoiseEndNothing(t *testing.T) {
+	scenario(t, func(t *testing.T, c *coordinator, s *Session) {
+		wantErr(t, "it is told off", s, "403 Forbidden")
+		wantErr(t, "it tries again", s, "403 Forbidden")
+	}, func(cfg *SessionConfig) { cfg.Dial = say("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") })
 }
 
 func TestBadConfig(t *testing.T) {
