@@ -1,0 +1,122 @@
+package magicsock
+
+import "time"
+
+// freshTime is how often the loop looks whether peers are still heard through
+// the regions they were heard through. A node keeps a relay connection, other
+// than to its home, for 60 s after it last wrote to it; a peer that was silent
+// for one such interval, and at most two, is certainly still there.
+const freshTime = 25 * time.Second
+
+// loop is the goroutine that decides. It owns what the comments in Conn and
+// peer say it owns.
+func (c *Conn) loop() {
+	defer close(c.stopped)
+	defer c.homeTimer.Stop()
+	defer c.freshTimer.Stop()
+	for {
+		select {
+		case <-c.closing:
+			return
+		case call := <-c.calls:
+			call()
+		case packet := <-c.messages:
+			c.handleDisco(packet)
+		case h := <-c.hearings:
+			c.handleHearing(h)
+		case <-c.relays.Changed():
+			c.decide()
+		case <-c.homeTimer.C:
+			c.decide()
+		case <-c.freshTimer.C:
+			c.forgetSilent()
+		}
+	}
+}
+
+// do has the loop call f, and returns when it has.
+func (c *Conn) do(f func()) {
+	done := make(chan struct{})
+	select {
+	case c.calls <- func() { f(); close(done) }:
+		<-done
+	case <-c.stopped:
+	}
+}
+
+// decide chooses the home region and all routes anew: the relays changed, or
+// our connections to them.
+func (c *Conn) decide() {
+	home, again := c.home.next(time.Now(), c.derpMap, c.relays.Connected(c.home.region))
+	if home.region != c.home.region {
+		c.log.Info("the home region changes", "from", c.home.region, "to", home.region)
+		c.relays.SetHome(home.region)
+	}
+	c.home = home
+	if again.IsZero() {
+		c.homeTimer.Stop()
+	} else {
+		c.homeTimer.Reset(time.Until(again))
+	}
+	c.publish()
+	c.routeAll()
+}
+
+// publish lets the parent see what changed of us.
+func (c *Conn) publish() {
+	region := c.home.region
+	local := Local{HomeDERP: region, Connected: region != 0 && c.relays.Connected(region)}
+	if local == c.Local() {
+		return
+	}
+	c.local.Store(&local)
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Conn) routeAll() {
+	for _, p := range *c.peers.Load() {
+		c.routeTo(p)
+	}
+}
+
+// routeTo stores the best way to a peer for those who send.
+func (c *Conn) routeTo(p *peer) {
+	known := func(region int) bool { return c.regions[region] }
+	region := p.place.region(known, c.relays.Connected, c.home.region)
+	if region != p.route.Load().region {
+		p.route.Store(&route{region})
+	}
+}
+
+// handleHearing notes where a peer is heard.
+func (c *Conn) handleHearing(h hearing) {
+	if (*c.peers.Load())[h.peer.key] != h.peer {
+		return // no peer any more
+	}
+	if !c.anyFresh {
+		c.anyFresh = true
+		c.freshTimer.Reset(freshTime)
+	}
+	h.peer.place.last, h.peer.place.fresh = h.region, true
+	c.routeTo(h.peer)
+}
+
+// forgetSilent ends the trust in where peers were heard who have been silent
+// since the last time.
+func (c *Conn) forgetSilent() {
+	c.anyFresh = false
+	for _, p := range *c.peers.Load() {
+		if !p.place.fresh {
+			continue
+		}
+		p.place.fresh = p.heard.Swap(0) != 0
+		c.anyFresh = c.anyFresh || p.place.fresh
+		c.routeTo(p)
+	}
+	if c.anyFresh {
+		c.freshTimer.Reset(freshTime)
+	}
+}

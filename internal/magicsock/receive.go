@@ -1,0 +1,118 @@
+package magicsock
+
+import (
+	"net"
+
+	"golang.zx2c4.com/wireguard/conn"
+
+	"github.com/meshnet-go/meshnet/internal/disco"
+	"github.com/meshnet-go/meshnet/internal/relay"
+)
+
+// received are the arguments of a ReceiveFunc, and how many packets are in
+// them.
+type received struct {
+	packets [][]byte
+	sizes   []int
+	eps     []conn.Endpoint
+	n       int
+}
+
+// receive waits for at least one packet for WireGuard, until the bind or the
+// Conn is closed.
+func (c *Conn) receive(closed <-chan struct{}, to *received) error {
+	for to.n == 0 {
+		select {
+		case <-closed:
+			return net.ErrClosed
+		case <-c.closing:
+			return net.ErrClosed
+		case packet, ok := <-c.relays.Recv():
+			if !ok {
+				return net.ErrClosed
+			}
+			c.take(packet, to)
+		}
+	}
+	for to.n < len(to.packets) {
+		select {
+		case packet, ok := <-c.relays.Recv():
+			if !ok {
+				return nil // the next call says so
+			}
+			c.take(packet, to)
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// take hands a packet to whom it concerns: nobody, the loop or WireGuard.
+func (c *Conn) take(packet relay.Packet, to *received) {
+	defer packet.Release()
+	p := c.accept(packet)
+	if p == nil || len(packet.Data) > len(to.packets[to.n]) {
+		return
+	}
+	to.sizes[to.n] = copy(to.packets[to.n], packet.Data)
+	to.eps[to.n] = p
+	to.n++
+}
+
+// accept returns the peer that a packet is from, if the packet is WireGuard's.
+// A relay says truly who sent a packet, if it is honest; if it is not,
+// WireGuard and disco find out.
+func (c *Conn) accept(packet relay.Packet) *peer {
+	p := (*c.peers.Load())[packet.Src]
+	if p == nil {
+		return nil
+	}
+	c.hear(p, packet.Region)
+	if disco.Looks(packet.Data) {
+		c.deliver(p, packet)
+		return nil
+	}
+	return p
+}
+
+// hearing tells the loop that a peer was heard through a region.
+type hearing struct {
+	peer   *peer
+	region int
+}
+
+// hear tells the loop what it does not know yet, if it has time.
+func (c *Conn) hear(p *peer, region int) {
+	if p.heard.Load() == int64(region) {
+		return
+	}
+	p.heard.Store(int64(region))
+	select {
+	case c.hearings <- hearing{p, region}:
+	default:
+		p.heard.Store(0) // the next packet tries again
+	}
+}
+
+// maxDisco is the largest disco packet that is looked at: pings are padded up
+// to the size of jumbo frames.
+const maxDisco = 10 << 10
+
+// discoPacket is a disco packet that a peer sent, or a relay in its name.
+type discoPacket struct {
+	from   *peer
+	region int
+	data   []byte
+}
+
+// deliver hands the loop a copy of a disco packet, if it has time.
+func (c *Conn) deliver(from *peer, packet relay.Packet) {
+	if len(packet.Data) > maxDisco || len(c.messages) == cap(c.messages) {
+		return
+	}
+	select {
+	case c.messages <- discoPacket{from, packet.Region, append([]byte(nil), packet.Data...)}:
+	default:
+	}
+}
