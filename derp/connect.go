@@ -1,6 +1,7 @@
 package derp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -23,29 +24,20 @@ func (a *attempt) targets() []target {
 	if n.IPv4 == "" && n.IPv6 == "" {
 		return []target{{"tcp", n.HostName}} // the dialer chooses
 	}
-	var list []target
-	for _, t := range []struct {
-		network, override string
-		fits              func(netip.Addr) bool
-	}{
-		{"tcp6", n.IPv6, netip.Addr.Is6},
-		{"tcp4", n.IPv4, netip.Addr.Is4},
-	} {
-		host := t.override
-		if host == "" {
-			host = n.HostName
-		}
+	var addrs, names []target // names come last: they must be looked up
+	add := func(network, override string, fits func(netip.Addr) bool) {
+		host := cmp.Or(override, n.HostName)
 		ip, err := netip.ParseAddr(host)
-		isName := err != nil
 		switch {
-		case isName && t.override != "": // "none"
-		case isName:
-			list = append(list, target{t.network, host}) // after addresses: it must be looked up
-		case t.fits(ip):
-			list = append([]target{{t.network, host}}, list...)
+		case err == nil && fits(ip):
+			addrs = append(addrs, target{network, host})
+		case err != nil && override == "": // an override that is no address is "none"
+			names = append(names, target{network, host})
 		}
 	}
-	return list
+	add("tcp6", n.IPv6, netip.Addr.Is6)
+	add("tcp4", n.IPv4, netip.Addr.Is4)
+	return append(addrs, names...)
 }
 
 // connect opens a connection to the relay: to its first address, and when that
