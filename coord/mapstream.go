@@ -61,8 +61,8 @@ func (s *Server) serveMap(w http.ResponseWriter, r *http.Request) {
 type streamHandle struct{ end context.CancelFunc }
 
 // openStream makes the stream of the node that of the context it returns, and
-// ends the one before. close must be called.
-func (s *Server) openStream(parent context.Context, id tailcfg.NodeID) (ctx context.Context, close func()) {
+// ends the one before. end must be called.
+func (s *Server) openStream(parent context.Context, id tailcfg.NodeID) (ctx context.Context, end func()) {
 	ctx, cancel := context.WithCancel(parent)
 	mine := &streamHandle{cancel}
 	s.decide(func(_ time.Time, st *state) {
@@ -88,8 +88,8 @@ func (s *Server) openStream(parent context.Context, id tailcfg.NodeID) (ctx cont
 // difference between what it told last and what is true now: a node that reads
 // slowly gets fewer and larger frames, and nobody waits for it.
 func (s *Server) stream(ctx context.Context, id tailcfg.NodeID, frames frameWriter) {
-	ctx, close := s.openStream(ctx, id)
-	defer close()
+	ctx, end := s.openStream(ctx, id)
+	defer end()
 	told := s.current.Load()
 	self := told.find(id)
 	if self == nil {

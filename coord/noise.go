@@ -16,12 +16,13 @@ import (
 )
 
 const (
-	upgradeProtocol  = "tailscale-control-protocol"
-	handshakeHeader  = "X-Tailscale-Handshake"
-	handshakeTimeout = 10 * time.Second
-	bodyTimeout      = 20 * time.Second
-	maxBody          = 1 << 20
-	maxConns         = 16384
+	upgradeProtocol = "tailscale-control-protocol"
+	handshakeHeader = "X-Tailscale-Handshake"
+
+	handshakeTimeout = 10 * time.Second // and as much again until the first request
+	bodyTimeout      = 20 * time.Second // for all of a request's body
+	maxBody          = 1 << 20          // bytes of a request; as in Headscale
+	maxConns         = 8192             // at once
 )
 
 // serveUpgrade answers POST /ts2021: it turns the connection into one between

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
@@ -47,7 +48,7 @@ func (r Rule) wire() (tailcfg.FilterRule, error) {
 	if ports.First > ports.Last {
 		return tailcfg.FilterRule{}, fmt.Errorf("coord: a rule's ports run from %d to %d", ports.First, ports.Last)
 	}
-	w := tailcfg.FilterRule{SrcIPs: r.From, IPProto: r.Protocols}
+	w := tailcfg.FilterRule{SrcIPs: slices.Clone(r.From), IPProto: slices.Clone(r.Protocols)}
 	for _, src := range r.From {
 		if err := checkAddrs(src); err != nil {
 			return tailcfg.FilterRule{}, err
@@ -67,7 +68,7 @@ func checkAddrs(text string) error {
 	if text == "*" {
 		return nil
 	}
-	if _, err := netip.ParseAddr(text); err == nil {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
 		return nil
 	}
 	if p, err := netip.ParsePrefix(text); err == nil && p == p.Masked() {
@@ -95,11 +96,11 @@ func wireDNS(domain string, records []Record) (*tailcfg.DNSConfig, error) {
 }
 
 func wireRecord(r Record) tailcfg.DNSRecord {
-	kind := "A"
-	if r.Addr.Is6() {
+	addr, kind := r.Addr.Unmap(), "A"
+	if addr.Is6() {
 		kind = "AAAA"
 	}
-	return tailcfg.DNSRecord{Name: strings.TrimSuffix(r.Name, "."), Type: kind, Value: r.Addr.String()}
+	return tailcfg.DNSRecord{Name: strings.TrimSuffix(r.Name, "."), Type: kind, Value: addr.String()}
 }
 
 // cloneDERPMap returns a copy that the caller of ours does not share.
