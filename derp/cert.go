@@ -29,8 +29,6 @@ const selfSignedLife = 10 * 365 * 24 * time.Hour
 // an IP address, without any authority: certName goes into the CertName of the
 // relay's [derpmap.Node], and clients then trust this very certificate. The
 // HostName there must be host, because Tailscale's clients check that too.
-//
-// [derpmap.Node]: https://pkg.go.dev/github.com/meshnet-go/meshnet/derp/derpmap#Node
 func SelfSigned(host string) (cert tls.Certificate, certName string, err error) {
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -32,7 +32,8 @@ type ServerConfig struct {
 	Key key.NodePrivate
 	// Admit, when not nil, decides about each client that has proven its key
 	// and that connects from addr (zero when unknown). An error turns it away;
-	// its text is logged, not sent. ctx ends with the time for the login.
+	// its text is logged, not sent. ctx ends with the time for the login, and
+	// with the Server.
 	Admit func(ctx context.Context, client key.NodePublic, addr netip.AddrPort) error
 	// MaxConns bounds the connections; 0 means 16384.
 	MaxConns int
@@ -49,13 +50,11 @@ type ServerConfig struct {
 //
 // Serve it over TLS: clients dial nothing else, and over plain HTTP, which is
 // for tests, a login could be recorded and repeated by who sees it, who would
-// then get the client's packets (sealed as they are). The [http.Server]
+// then get the client's packets (sealed as they are). The [net/http.Server]
 // around it should have a ReadHeaderTimeout.
 //
 // When a client connects twice, the newest connection gets its packets; when
 // that one ends, the one before it does.
-//
-// [http.Server]: https://pkg.go.dev/net/http#Server
 type Server struct {
 	key      key.NodePrivate
 	public   key.NodePublic
@@ -65,7 +64,10 @@ type Server struct {
 
 	messages messages
 	writers  sync.Pool // of *bufio.Writer; idle clients need none
-	serving  sync.WaitGroup
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	serving sync.WaitGroup // one for each of conns
 
 	mu      sync.RWMutex // guards what is below
 	closed  bool
@@ -82,7 +84,10 @@ func NewServer(cfg ServerConfig) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
 	return &Server{
+		ctx:      ctx,
+		cancel:   cancel,
 		key:      cfg.Key,
 		public:   cfg.Key.Public(),
 		admit:    cfg.Admit,
@@ -99,6 +104,7 @@ func (s *Server) PublicKey() key.NodePublic { return s.public }
 // Close ends all connections and waits for what served them. Later requests
 // for the relay are refused.
 func (s *Server) Close() error {
+	s.cancel()
 	s.mu.Lock()
 	s.closed = true
 	for nc := range s.conns {

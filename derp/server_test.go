@@ -261,6 +261,26 @@ func TestAdmit(t *testing.T) {
 	})
 }
 
+func TestCloseDoesNotWaitForAdmit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRelay(t, ServerConfig{Admit: func(ctx context.Context, _ key.NodePublic, _ netip.AddrPort) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		joined := make(chan error)
+		go func() {
+			_, err := Dial(t.Context(), r.dialConfig(key.NewNode()))
+			joined <- err
+		}()
+		synctest.Wait()
+		start := time.Now()
+		r.Close()
+		if err := <-joined; err == nil || time.Since(start) > 0 {
+			t.Errorf("Close took %v, and Dial ended with %v", time.Since(start), err)
+		}
+	})
+}
+
 func TestConnectionsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRelay(t, ServerConfig{MaxConns: 1})

@@ -21,7 +21,8 @@ const (
 
 	maxRoutes = 4096 // peers that a client sends to
 
-	// A disco packet: magic, sender's key, nonce, box.
+	// A disco packet: magic, sender's key, nonce, box. That is all that a
+	// relay knows of disco.
 	discoMagic   = "TS💬"
 	minDiscoSize = len(discoMagic) + key.Size + 24
 )
@@ -68,7 +69,7 @@ func (s *Server) serve(nc net.Conn, rw *bufio.ReadWriter) error {
 	nc.SetDeadline(time.Time{})
 	s.log.Debug("derp: client is in", "client", client.Short(), "addr", nc.RemoteAddr())
 
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(s.ctx)
 	written := make(chan error, 1)
 	go func() {
 		written <- s.write(ctx, c)
@@ -90,7 +91,7 @@ func (s *Server) login(nc net.Conn, rw *bufio.ReadWriter) (key.NodePublic, error
 		return key.NodePublic{}, err
 	}
 	if s.admit != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+		ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
 		defer cancel()
 		if err := s.admit(ctx, client, remoteAddr(nc)); err != nil {
 			return key.NodePublic{}, fmt.Errorf("client %s is not admitted: %w", client.Short(), err)
