@@ -1,0 +1,83 @@
+package meshnet
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/meshnet-go/meshnet/internal/filter"
+	"github.com/meshnet-go/meshnet/internal/magicsock"
+	"github.com/meshnet-go/meshnet/internal/netmap"
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
+	"github.com/meshnet-go/meshnet/internal/wg"
+)
+
+// apply puts a network map into force, receivers before senders: whoever can
+// send to us finds the filter in place.
+func (n *node) apply(m *netmap.Map, now time.Time) error {
+	n.tun.SetFilter(n.compileFilter(m))
+	if err := n.stack.SetAddrs(addrs(m.Self)); err != nil {
+		return err
+	}
+	peers := reachablePeers(m, now)
+	n.magic.SetDERPMap(m.DERPMap)
+	n.magic.SetPeers(magicPeers(peers))
+	return n.wg.SetPeers(wgPeers(peers))
+}
+
+// compileFilter returns nil, which lets nothing in, while no filter has
+// arrived.
+func (n *node) compileFilter(m *netmap.Map) *filter.Filter {
+	if !m.FilterKnown {
+		return nil
+	}
+	f, err := filter.Compile(filter.Config{Rules: m.Rules, Local: m.Self.Addresses, Peers: m.Peers})
+	if err != nil {
+		n.cfg.log.Warn("entries of the packet filter are left out", "err", err)
+	}
+	return f
+}
+
+// addrs returns a node's own addresses.
+func addrs(n *tailcfg.Node) []netip.Addr {
+	own := make([]netip.Addr, 0, len(n.Addresses))
+	for _, p := range n.Addresses {
+		if p.IsSingleIP() {
+			own = append(own, p.Addr())
+		}
+	}
+	return own
+}
+
+// reachablePeers leaves out the peers with which we exchange no packets: those
+// whose key has expired, and those that speak WireGuard alone and are found by
+// neither disco nor relay.
+func reachablePeers(m *netmap.Map, now time.Time) []*tailcfg.Node {
+	peers := make([]*tailcfg.Node, 0, len(m.Peers))
+	for _, p := range m.Peers {
+		if !p.IsWireGuardOnly && !m.Expired(p, now) {
+			peers = append(peers, p)
+		}
+	}
+	return peers
+}
+
+func magicPeers(nodes []*tailcfg.Node) []magicsock.Peer {
+	peers := make([]magicsock.Peer, len(nodes))
+	for i, p := range nodes {
+		peers[i] = magicsock.Peer{Key: p.Key, Disco: p.DiscoKey, HomeDERP: p.HomeDERP}
+	}
+	return peers
+}
+
+// wgPeers cuts what is behind a peer to its own addresses: routes through it
+// are the user's decision, which there is no way to take yet.
+func wgPeers(nodes []*tailcfg.Node) []wg.Peer {
+	peers := make([]wg.Peer, len(nodes))
+	for i, p := range nodes {
+		peers[i].Key = p.Key
+		for _, a := range addrs(p) {
+			peers[i].AllowedIPs = append(peers[i].AllowedIPs, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return peers
+}

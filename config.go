@@ -1,0 +1,108 @@
+package meshnet
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/meshnet-go/meshnet/key"
+)
+
+// config is a Server's fields as they were at the first call, checked and with
+// defaults filled in.
+type config struct {
+	hostname      string
+	controlURL    *url.URL
+	controlKey    key.MachinePublic // zero: not pinned
+	authKey       string
+	ephemeral     bool
+	store         Store
+	advertiseTags []string
+	log           *slog.Logger
+	onAuthURL     func(url string)
+	allowUnsigned bool
+	dial          func(ctx context.Context, network, addr string) (net.Conn, error)
+	rootCAs       *x509.CertPool
+}
+
+func (s *Server) config() (config, error) {
+	cfg := config{
+		hostname:      s.Hostname,
+		authKey:       s.AuthKey,
+		ephemeral:     s.Ephemeral,
+		store:         s.Store,
+		advertiseTags: slices.Clone(s.AdvertiseTags),
+		log:           s.Logger,
+		onAuthURL:     s.OnAuthURL,
+		allowUnsigned: s.AllowUnsignedPeers,
+		dial:          s.Underlay.dialContext(),
+		rootCAs:       s.Underlay.RootCAs,
+	}
+	if cfg.hostname == "" {
+		cfg.hostname = programName()
+	}
+	if cfg.log == nil {
+		cfg.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if cfg.controlURL, err = parseControlURL(s.ControlURL); err != nil {
+		return config{}, err
+	}
+	if s.ControlKey != "" {
+		if cfg.controlKey, err = key.ParseMachinePublic(s.ControlKey); err != nil {
+			return config{}, fmt.Errorf("ControlKey: %w", err)
+		}
+	}
+	if cfg.store == nil {
+		if cfg.store, err = s.defaultStore(); err != nil {
+			return config{}, err
+		}
+	}
+	return cfg, nil
+}
+
+func parseControlURL(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, errors.New("ControlURL is empty: set it to your Headscale server, to https://controlplane.tailscale.com, " +
+			"or to a coordinator of your own (package coord)")
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("ControlURL: %w", err)
+	}
+	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return nil, fmt.Errorf("ControlURL %q is not of the form https://host", text)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+		return nil, fmt.Errorf("ControlURL %q has more than a scheme and a host", u.Redacted())
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}
+
+func (s *Server) defaultStore() (Store, error) {
+	switch {
+	case s.Dir != "":
+		return NewFileStore(s.Dir)
+	case s.Ephemeral:
+		return NewMemoryStore(), nil
+	}
+	return nil, errors.New("nowhere to keep the node's keys: set Dir or Store, " +
+		"or Ephemeral for a node that is a new one in every run")
+}
+
+// programName is what tsnet takes as the host name too: that of the program.
+func programName() string {
+	path, err := os.Executable()
+	if err != nil {
+		return "meshnet"
+	}
+	return strings.TrimSuffix(filepath.Base(path), ".exe")
+}

@@ -1,0 +1,108 @@
+package meshnet
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/meshnet-go/meshnet/key"
+)
+
+// The names under which a node's values are stored.
+const (
+	storedMachineKey = "machine.key"
+	storedNodeKey    = "node.key"
+	storedControlKey = "control.key"
+)
+
+// identity is the keys of a node.
+type identity struct {
+	machine key.MachinePrivate
+	node    key.NodePrivate
+	// oldNode is the key that node replaces. It is set from the moment the old
+	// key has expired until the coordinator has taken the new one.
+	oldNode key.NodePublic
+}
+
+// loadIdentity reads the keys from store, making those that are missing. A
+// damaged key is an error and not replaced: the node would silently become
+// another one.
+func loadIdentity(store Store) (id identity, err error) {
+	text, err := load(store, storedMachineKey)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		id.machine = key.NewMachine()
+		err = save(store, storedMachineKey, id.machine.Secret())
+	case err == nil:
+		if id.machine, err = key.ParseMachinePrivate(text); err != nil {
+			err = damaged(storedMachineKey, err)
+		}
+	}
+	if err != nil {
+		return identity{}, err
+	}
+	text, err = load(store, storedNodeKey)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		id.node = key.NewNode()
+		return id, id.saveNode(store)
+	case err != nil:
+		return identity{}, err
+	}
+	private, old, _ := strings.Cut(text, "\n")
+	if id.node, err = key.ParseNodePrivate(private); err == nil && old != "" {
+		id.oldNode, err = key.ParseNodePublic(old)
+	}
+	if err != nil {
+		return identity{}, damaged(storedNodeKey, err)
+	}
+	return id, nil
+}
+
+// saveNode stores the node key, and behind it the one that it replaces.
+func (id identity) saveNode(store Store) error {
+	text := id.node.Secret()
+	if !id.oldNode.IsZero() {
+		text += "\n" + id.oldNode.String()
+	}
+	return save(store, storedNodeKey, text)
+}
+
+// rotate replaces the node key, durably: should the node be stopped before the
+// coordinator takes the new key, its next run still knows which node it was.
+func (id identity) rotate(store Store) (identity, error) {
+	next := identity{machine: id.machine, node: key.NewNode(), oldNode: id.oldNode}
+	if next.oldNode.IsZero() {
+		next.oldNode = id.node.Public()
+	}
+	return next, next.saveNode(store)
+}
+
+// accepted forgets the key that was replaced.
+func (id identity) accepted(store Store) (identity, error) {
+	if id.oldNode.IsZero() {
+		return id, nil
+	}
+	id.oldNode = key.NodePublic{}
+	return id, id.saveNode(store)
+}
+
+func load(store Store, name string) (string, error) {
+	text, err := store.Load(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("reading the stored %s: %w", name, err)
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+func damaged(name string, err error) error {
+	return fmt.Errorf("the stored %s is damaged: %w", name, err)
+}
+
+func save(store Store, name, value string) error {
+	if err := store.Save(name, []byte(value)); err != nil {
+		return fmt.Errorf("storing %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+// Package meshnet is a node of a tailnet inside a Go program.
+//
+// A [Server] joins a mesh network run by Headscale, by Tailscale, or by
+// meshnet's own coordinator (package coord), and then listens and dials on it
+// with ordinary [net.Listener] and [net.Conn] values. WireGuard, a TCP/IP stack
+// and the relay client all run inside the process: there is no daemon, no
+// network device, and no need for root.
+//
+//	srv := &meshnet.Server{
+//		Hostname:   "hello",
+//		ControlURL: "https://mesh.example.com",
+//		AuthKey:    authKey,
+//		Dir:        stateDir,
+//	}
+//	defer srv.Close()
+//	ln, err := srv.Listen("tcp", ":80")
+//	if err != nil {
+//		return err
+//	}
+//	return http.Serve(ln, handler)
+//
+// The library reads no environment variable, writes no log unless it is given
+// a [slog.Logger], sends nothing to anybody but the coordinator, the relays and
+// the peers, and keeps no state outside the Server: any number of them live
+// side by side in one process.
+//
+// The protocols on the wire are Tailscale's.
+package meshnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// A Server is one node of a mesh. Its exported fields are read at the first
+// call of a method and must not change after it. A Server must not be copied
+// after that either.
+type Server struct {
+	// Hostname is the name to ask for in the mesh. The coordinator makes it
+	// unique. Empty means the name of the program.
+	Hostname string
+
+	// ControlURL is where the coordinator is: https://host, or http://host for
+	// one machine and for tests. Required.
+	ControlURL string
+
+	// ControlKey pins the coordinator: its public key, "mkey:" and 64 hex
+	// digits. When it is empty the key is asked of ControlURL: over https at
+	// every start, trusted as far as its certificate is; over http once,
+	// remembered in the Store, and from then on another key is an error.
+	ControlKey string
+
+	// AuthKey admits the node without a person. It is only sent when the
+	// coordinator does not know the node yet, or no longer.
+	AuthKey string
+
+	// Ephemeral asks the coordinator to forget the node when it has gone; Close
+	// then logs out. (With Headscale, the property is the auth key's.)
+	Ephemeral bool
+
+	// Dir is the directory for the node's keys, made with mode 0700 when it is
+	// missing. It belongs to this Server alone. Not used when Store is set.
+	Dir string
+
+	// Store keeps the node's keys between runs. Nil means files in Dir. An
+	// ephemeral node without both keeps them in memory.
+	Store Store
+
+	// Port is the UDP port for direct connections, 0 for any. Connections
+	// are carried by relays today, and the port is not opened.
+	Port uint16
+
+	// AdvertiseTags are the tags that the node asks for, such as "tag:web".
+	// What it gets is the coordinator's decision. (Headscale takes tags only
+	// from the auth key, and refuses a node that sends both.)
+	AdvertiseTags []string
+
+	// Logger receives the log; nil is silent. Keys are never logged.
+	Logger *slog.Logger
+
+	// OnAuthURL is called, in a goroutine of its own, with the address of a
+	// page where a person must let the node in. While it is set [Server.Up]
+	// waits for that to happen; when it is nil Up returns a [*NeedsLoginError].
+	OnAuthURL func(url string)
+
+	// AllowUnsignedPeers accepts a mesh that is under a tailnet lock. meshnet
+	// cannot verify the lock's signatures, so that the coordinator alone then
+	// says who is a peer. Without it Up fails with [ErrTailnetLock].
+	AllowUnsignedPeers bool
+
+	// Underlay is the network beneath the mesh; the zero value is the host's.
+	Underlay Underlay
+
+	mu     sync.Mutex
+	node   *node // nil until started
+	closed bool
+}
+
+// Start begins to bring the node up and returns without waiting for it. It is
+// an error when the configuration is incomplete or the Store cannot be read;
+// everything later is reported by [Server.Up]. When the node has been started
+// already, Start does nothing.
+func (s *Server) Start() error {
+	_, err := s.start()
+	return err
+}
+
+func (s *Server) start() (*node, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, net.ErrClosed
+	}
+	if s.node != nil {
+		return s.node, nil
+	}
+	cfg, err := s.config()
+	if err != nil {
+		return nil, fmt.Errorf("meshnet: %w", err)
+	}
+	n, err := newNode(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("meshnet: starting: %w", err)
+	}
+	s.node = n
+	return n, nil
+}
+
+// relayGrace is how long Up waits for the home relay once all else is ready.
+// A node is of use without it: it may be that only the relay is down.
+const relayGrace = 5 * time.Second
+
+// Up starts the node if need be, waits until it is a member of the mesh and
+// can be reached through its home relay, and returns its status. A relay that
+// cannot be reached delays Up by five seconds and does not make it fail.
+//
+// Up returns at once when waiting is of no use: with a [*RefusedError] when the
+// coordinator refuses the node, with a [*NeedsLoginError] when a person must
+// sign in and OnAuthURL is nil, with [ErrTailnetLock], with
+// [ErrControlKeyChanged], or with [net.ErrClosed]. After such an error another
+// call of Up tries again. When ctx ends first, the error wraps ctx's and says
+// what kept the node.
+func (s *Server) Up(ctx context.Context) (*Status, error) {
+	n, err := s.start()
+	if err != nil {
+		return nil, err
+	}
+	n.retryLogin()
+	if err := n.waitUp(ctx); err != nil {
+		return nil, fmt.Errorf("meshnet: joining the mesh: %w", err)
+	}
+	graceful, cancel := context.WithTimeout(ctx, relayGrace)
+	defer cancel()
+	err = n.waitRelay(graceful)
+	if errors.Is(err, net.ErrClosed) {
+		return nil, fmt.Errorf("meshnet: joining the mesh: %w", err)
+	}
+	return n.status(), nil
+}
+
+// Close takes the node off the mesh and ends everything that was opened
+// through it: listeners, connections, waiting calls. An ephemeral node logs
+// out. Close returns when nothing of the node runs any more. It may be called
+// at any time, from several goroutines, and more than once.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	n := s.node
+	s.mu.Unlock()
+	if n != nil {
+		n.close()
+	}
+	return nil
+}
+
+// IPs returns the node's addresses in the mesh, which are invalid until the
+// node is up.
+func (s *Server) IPs() (ip4, ip6 netip.Addr) {
+	n := s.running()
+	if n == nil {
+		return
+	}
+	return n.ips()
+}
+
+// Status describes the node and its peers at this moment. It never blocks and
+// never is nil: before the start and after Close it says so.
+func (s *Server) Status() *Status {
+	s.mu.Lock()
+	n, closed := s.node, s.closed
+	s.mu.Unlock()
+	switch {
+	case closed:
+		return &Status{State: StateClosed}
+	case n == nil:
+		return &Status{State: StateStopped}
+	}
+	return n.status()
+}
+
+// running returns the node, or nil before the start.
+func (s *Server) running() *node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.node
+}

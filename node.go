@@ -1,0 +1,175 @@
+package meshnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/meshnet-go/meshnet/internal/control"
+	"github.com/meshnet-go/meshnet/internal/magicsock"
+	"github.com/meshnet-go/meshnet/internal/netstack"
+	"github.com/meshnet-go/meshnet/internal/tunwrap"
+	"github.com/meshnet-go/meshnet/internal/wg"
+	"github.com/meshnet-go/meshnet/key"
+)
+
+// overlayMTU is the packet size inside the tunnel that every peer can take.
+const overlayMTU = 1280
+
+// A node is a started Server: the parts, and run, the one goroutine that
+// mediates between them. The parts know nothing of each other.
+//
+//	stack ── tun ── wg ── magic      packets, in both directions
+//	session → run → all of them      the network map
+//	magic   → run → session          what we found out about ourselves
+type node struct {
+	cfg   config
+	disco key.DiscoPrivate
+	view  *published[view]
+
+	stack *netstack.Stack
+	tun   *tunwrap.Device
+	wg    *wg.Device
+	magic *magicsock.Conn
+
+	retry    chan struct{} // asks run to try again after a failure; holds one
+	cancel   context.CancelFunc
+	stopped  chan struct{} // closed when run has returned
+	shutdown sync.Once
+
+	id identity // of run
+}
+
+func newNode(cfg config) (*node, error) {
+	id, err := loadIdentity(cfg.store)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{
+		cfg:     cfg,
+		disco:   key.NewDisco(),
+		view:    newPublished(view{state: StateStarting, expired: !id.oldNode.IsZero()}),
+		retry:   make(chan struct{}, 1),
+		stopped: make(chan struct{}),
+		id:      id,
+	}
+	if err := n.makeParts(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	go n.run(ctx)
+	return n, nil
+}
+
+func (n *node) makeParts() (err error) {
+	n.stack, err = netstack.New(netstack.Config{MTU: overlayMTU, Logger: n.cfg.log})
+	if err != nil {
+		return err
+	}
+	n.magic = magicsock.New(magicsock.Config{
+		Node:        n.id.node,
+		Disco:       n.disco,
+		DialContext: n.cfg.dial,
+		RootCAs:     n.cfg.rootCAs,
+		Logger:      n.cfg.log,
+	})
+	n.tun = tunwrap.New(n.stack.Tun(), n.stack.Inject)
+	n.wg, err = wg.New(n.tun, n.magic.Bind(), n.cfg.log)
+	if err == nil {
+		err = n.wg.SetPrivateKey(n.id.node)
+	}
+	if err != nil {
+		n.closeParts()
+	}
+	return err
+}
+
+// closeParts closes from the outside in, so that nobody writes to what is gone.
+func (n *node) closeParts() {
+	if n.wg != nil {
+		n.wg.Close() // closes tun, and our view of magic
+	}
+	n.magic.Close()
+	n.stack.Close()
+}
+
+// close ends the node and waits for that. Any number of callers may.
+func (n *node) close() {
+	n.shutdown.Do(n.cancel)
+	<-n.stopped
+}
+
+// retryLogin makes a node that has failed try again.
+func (n *node) retryLogin() {
+	if n.view.load().state != StateFailed {
+		return
+	}
+	n.view.update(func(v *view) { *v = view{state: StateStarting, netMap: v.netMap, expired: v.expired} })
+	select {
+	case n.retry <- struct{}{}:
+	default:
+	}
+}
+
+// run brings the node up and keeps it up until ctx ends.
+func (n *node) run(ctx context.Context) {
+	defer close(n.stopped)
+	defer n.view.update(func(v *view) { *v = view{state: StateClosed} })
+	defer n.closeParts()
+	for {
+		err := n.join(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		n.cfg.log.Error("the node is not in the mesh", "err", err)
+		n.view.update(func(v *view) { v.state, v.err = StateFailed, err })
+		select {
+		case <-n.retry:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// join keeps the node in the mesh until ctx ends or only the user can help. A
+// node key that has expired is replaced once; when the coordinator does not
+// even take a fresh one it is of no use to go on.
+func (n *node) join(ctx context.Context) error {
+	serverKey, err := n.controlKey(ctx)
+	if err != nil {
+		return err
+	}
+	for rotated := false; ; {
+		joined, err := n.session(ctx, serverKey)
+		if !errors.Is(err, control.ErrNodeKeyExpired) {
+			return n.explain(err)
+		}
+		if rotated && !joined {
+			return fmt.Errorf("the coordinator calls a fresh key expired: %w", err)
+		}
+		rotated = true
+		n.cfg.log.Warn("the node's key has expired; asking for admission with a new one")
+		if n.id, err = n.id.rotate(n.cfg.store); err != nil {
+			return err
+		}
+		if err := n.wg.SetPrivateKey(n.id.node); err != nil {
+			return err
+		}
+		n.magic.SetNodeKey(n.id.node)
+		n.view.update(func(v *view) { v.state, v.expired = StateStarting, true })
+	}
+}
+
+// explain turns what ended a session into what the user is told.
+func (n *node) explain(err error) error {
+	var refused *control.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return &RefusedError{Reason: refused.Reason, Expired: n.view.load().expired}
+	case errors.Is(err, control.ErrTailnetLock):
+		return ErrTailnetLock
+	}
+	return err
+}

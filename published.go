@@ -1,0 +1,54 @@
+package meshnet
+
+import (
+	"context"
+	"sync"
+)
+
+// published is a value with one writer that others read and wait on.
+type published[T any] struct {
+	mu      sync.Mutex
+	value   T
+	changed chan struct{} // closed and replaced at every store
+}
+
+func newPublished[T any](first T) *published[T] {
+	return &published[T]{value: first, changed: make(chan struct{})}
+}
+
+func (p *published[T]) load() T {
+	v, _ := p.watch()
+	return v
+}
+
+// watch returns the value and a channel that is closed when there is another.
+func (p *published[T]) watch() (T, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.value, p.changed
+}
+
+// update replaces the value by what change makes of it.
+func (p *published[T]) update(change func(*T)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.value)
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// wait returns once done says so of a value, with done's error, or with
+// ctx's when that ends first.
+func (p *published[T]) wait(ctx context.Context, done func(T) (bool, error)) error {
+	for {
+		v, changed := p.watch()
+		if ok, err := done(v); ok {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

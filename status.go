@@ -1,0 +1,148 @@
+package meshnet
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/meshnet-go/meshnet/internal/netmap"
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
+	"github.com/meshnet-go/meshnet/key"
+)
+
+// State is where a node stands on its way into the mesh.
+type State string
+
+// The states of a node.
+const (
+	StateStopped       State = "stopped"        // not started yet
+	StateStarting      State = "starting"       // on its way to the coordinator
+	StateNeedsLogin    State = "needs login"    // a person must open Status.AuthURL
+	StateNeedsApproval State = "needs approval" // an admin must approve the node
+	StateRunning       State = "running"        // a member, with a network map
+	StateFailed        State = "failed"         // given up, see Status.Err; Up tries again
+	StateClosed        State = "closed"
+)
+
+// Status describes a node and its peers at one moment.
+type Status struct {
+	State State
+	// AuthURL is the page to open in StateNeedsLogin.
+	AuthURL string
+	// Err is why the node failed, or the last problem on the way; nil while
+	// it is running.
+	Err error
+	// Domain is the suffix of the names in the mesh, without dots around it.
+	Domain string
+	// Self is this node; its Name is empty until the coordinator has given one.
+	Self PeerStatus
+	// Peers are the other nodes that this one may see, by name.
+	Peers []PeerStatus
+}
+
+// PeerStatus describes one node.
+type PeerStatus struct {
+	ID        string // the coordinator's, stable for the node's life
+	Name      string // full name in the mesh, without a trailing dot
+	Key       key.NodePublic
+	Addresses []netip.Addr
+	User      string   // login name of the owner; empty for a tagged node
+	Tags      []string // such as "tag:web"
+	// Online is whether the node is connected to the coordinator, as far as
+	// the coordinator says.
+	Online   bool
+	LastSeen time.Time // zero when online or unknown
+	Expired  bool      // its key has; it cannot be reached
+	Path     Path
+	// BytesSent and BytesReceived count what WireGuard carried, handshakes
+	// and its overhead included.
+	BytesSent, BytesReceived int64
+	// LastHandshake is when the WireGuard session was last renewed; zero when
+	// there is none.
+	LastHandshake time.Time
+}
+
+// Path is how packets travel to a peer.
+type Path struct {
+	// Direct is the peer's address on the underlay; invalid while packets go
+	// through a relay.
+	Direct netip.AddrPort
+	// Relay is the code of the relay region in use, such as "fra"; empty when
+	// the path is direct or none is known.
+	Relay string
+}
+
+// String is the direct address, "relay" and the region, or "none".
+func (p Path) String() string {
+	switch {
+	case p.Direct.IsValid():
+		return p.Direct.String()
+	case p.Relay != "":
+		return "relay " + p.Relay
+	}
+	return "none"
+}
+
+// status describes the node now.
+func (n *node) status() *Status {
+	v := n.view.load()
+	s := &Status{State: v.state, AuthURL: v.authURL, Err: v.err}
+	m := v.netMap
+	if m == nil {
+		return s
+	}
+	now := time.Now()
+	s.Domain = m.Domain
+	s.Self = describe(m, m.Self, now)
+	counters, err := n.wg.Stats()
+	if err != nil {
+		n.cfg.log.Debug("reading WireGuard's counters", "err", err)
+	}
+	s.Peers = make([]PeerStatus, len(m.Peers))
+	for i, p := range m.Peers {
+		s.Peers[i] = describe(m, p, now)
+		s.Peers[i].Path = n.path(m, p)
+		c := counters[p.Key]
+		s.Peers[i].BytesSent, s.Peers[i].BytesReceived, s.Peers[i].LastHandshake = int64(c.TxBytes), int64(c.RxBytes), c.LastHandshake
+	}
+	slices.SortFunc(s.Peers, func(a, b PeerStatus) int { return strings.Compare(a.Name, b.Name) })
+	return s
+}
+
+// describe tells what the map knows of a node.
+func describe(m *netmap.Map, p *tailcfg.Node, now time.Time) PeerStatus {
+	s := PeerStatus{
+		ID:        p.StableID,
+		Name:      strings.TrimSuffix(p.Name, "."),
+		Key:       p.Key,
+		Addresses: addrs(p),
+		Tags:      slices.Clone(p.Tags),
+		Online:    p.Online != nil && *p.Online,
+		Expired:   m.Expired(p, now),
+	}
+	if len(p.Tags) == 0 {
+		if user, ok := m.User(p.User); ok {
+			s.User = user.LoginName
+		}
+	}
+	if p.LastSeen != nil && !s.Online {
+		s.LastSeen = *p.LastSeen
+	}
+	return s
+}
+
+// path says how packets to a peer go.
+func (n *node) path(m *netmap.Map, p *tailcfg.Node) Path {
+	info, ok := n.magic.PeerInfo(p.Key)
+	if !ok || info.Relay == 0 {
+		return Path{}
+	}
+	if m.DERPMap != nil {
+		if region := m.DERPMap.Regions[info.Relay]; region != nil && region.RegionCode != "" {
+			return Path{Relay: region.RegionCode}
+		}
+	}
+	return Path{Relay: strconv.Itoa(info.Relay)}
+}
