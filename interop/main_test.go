@@ -1,0 +1,106 @@
+package interop
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"sync"
+	"testing"
+
+	"tailscale.com/envknob"
+	"tailscale.com/net/netns"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	keepToLoopback()
+	stderr := &theirLog{}
+	log.SetOutput(stderr)
+
+	code := m.Run()
+	matrix.print(os.Stdout)
+	if panics := stderr.panics(); len(panics) > 0 {
+		fmt.Printf("FAIL: a handler of testcontrol panicked, so it did not like what it was sent:\n%s\n", panics)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// keepToLoopback turns off what Tailscale's software would say to the world.
+func keepToLoopback() {
+	envknob.SetNoLogsNoSupport()                 // no log upload
+	envknob.Setenv("TS_DISABLE_PORTMAPPER", "1") // no talk with the router
+	netns.SetEnabled(false)                      // sockets bound to no interface
+}
+
+// theirLog receives what Tailscale's packages print with the log package, and
+// keeps it for want of a better place unless -logs is set. testcontrol panics
+// at requests that it does not like; those of its panics that net/http
+// recovers from are only seen here.
+type theirLog struct {
+	mu       sync.Mutex
+	panicked bytes.Buffer
+}
+
+func (l *theirLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if bytes.Contains(p, []byte("panic serving")) {
+		l.panicked.Write(p)
+	}
+	if *showLogs {
+		return os.Stderr.Write(p)
+	}
+	return len(p), nil
+}
+
+func (l *theirLog) panics() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.panicked.String()
+}
+
+// table collects the results of the matrix, in the order in which they come.
+type table struct {
+	mu   sync.Mutex
+	rows []row
+}
+
+// row is one result: on which tailnet, between which nodes, what was tried.
+type row struct {
+	tailnet, from, to, what string
+	err                     error
+	note                    string // such as a rate
+}
+
+// matrix is printed at the end of the run.
+var matrix table
+
+func (m *table) add(r row) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rows = append(m.rows, r)
+}
+
+func (m *table) print(w io.Writer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.rows) == 0 {
+		return
+	}
+	const format = "%-12s %-9s %-9s %-34s %-5s %s\n"
+	fmt.Fprintf(w, format, "TAILNET", "FROM", "TO", "WHAT", "OK", "")
+	failed := 0
+	for _, r := range m.rows {
+		ok, note := "ok", r.note
+		if r.err != nil {
+			failed++
+			ok, note = "FAIL", r.err.Error()
+		}
+		fmt.Fprintf(w, format, r.tailnet, r.from, r.to, r.what, ok, note)
+	}
+	fmt.Fprintf(w, "%d of %d are ok\n", len(m.rows)-failed, len(m.rows))
+}

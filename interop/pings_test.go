@@ -1,0 +1,93 @@
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	tstailcfg "tailscale.com/tailcfg"
+)
+
+// A real peer pings a meshnet node at every layer.
+func TestPingsOfTsnetAreAnswered(t *testing.T) {
+	s := newScripted(t)
+	for _, kind := range []tstailcfg.PingType{tstailcfg.PingDisco, tstailcfg.PingTSMP, tstailcfg.PingICMP} {
+		t.Run(string(kind), func(t *testing.T) {
+			eventually(t, fmt.Sprintf("mesh1 answers a %s ping", kind), func(ctx context.Context) error {
+				return s.ping(ctx, kind)
+			})
+		})
+	}
+}
+
+// ping has ts1 ping mesh1 at both of its addresses.
+func (s *scripted) ping(ctx context.Context, kind tstailcfg.PingType) error {
+	ip4, ip6 := s.mesh.ips()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	result, err := s.ts.local.Ping(ctx, ip4, kind)
+	if err != nil {
+		return err
+	}
+	if result.Err != "" {
+		return errors.New(result.Err)
+	}
+	if kind == tstailcfg.PingDisco && result.DERPRegionID != 1 {
+		return fmt.Errorf("the pong came through %+v, not through the relay", result)
+	}
+	result, err = s.ts.local.Ping(ctx, ip6, kind)
+	if err == nil && result.Err != "" {
+		err = errors.New(result.Err)
+	}
+	return err
+}
+
+// The coordinator asks whether the node is there, and wants to be called.
+func TestPingsOfTheCoordinatorAreAnswered(t *testing.T) {
+	s := newScripted(t)
+	mesh := theirNodePublic(s.mesh.key())
+	called := make(chan string, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		called <- r.Method + " " + r.URL.RequestURI()
+	}))
+	t.Cleanup(server.Close)
+
+	equal(t, "mesh1 listens to the coordinator",
+		s.control.AddPingRequest(mesh, &tstailcfg.PingRequest{URL: server.URL + "/here?id=1"}), true)
+	select {
+	case call := <-called:
+		equal(t, "the call", call, "HEAD /here?id=1")
+	case <-within(t, 10*time.Second).Done():
+		t.Fatal("mesh1 does not call")
+	}
+}
+
+// The coordinator sends the node an HTTP request.
+func TestRequestsOfTheCoordinatorAreAnswered(t *testing.T) {
+	s := newScripted(t)
+	mesh := theirNodePublic(s.mesh.key())
+	ask := func(method, path, body string) (status int, answer string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(within(t, 10*time.Second), method, "http://node"+path, strings.NewReader(body))
+		check(t, "a request is made", err)
+		resp, err := s.control.NodeRoundTripper(mesh).RoundTrip(req)
+		check(t, "mesh1 answers", err)
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		check(t, "the answer is read", err)
+		return resp.StatusCode, string(text)
+	}
+	status, answer := ask("POST", "/echo", "hello")
+	equal(t, "the status of the echo", status, http.StatusOK)
+	equal(t, "the echo", answer, "hello")
+	status, _ = ask("GET", "/of-no-node", "")
+	if status < 400 {
+		t.Errorf("a request that meshnet does not know has status %d", status)
+	}
+}
