@@ -95,7 +95,7 @@ func peerSet(peers []*tailcfg.Node, is func(*tailcfg.Node) bool) addrSet {
 // Check judges an inbound packet. Flows, which may be nil, is what we sent. It
 // allocates nothing.
 func (f *Filter) Check(p Packet, flows *Flows) Verdict {
-	if f == nil || len(f.local) == 0 {
+	if f == nil || f.local.empty() {
 		return DropNoFilter
 	}
 	if v, final := screen(&p); final {

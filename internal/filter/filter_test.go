@@ -199,9 +199,6 @@ func TestCompileKeepsNothingOfTheRules(t *testing.T) {
 	if got := f.Check(Parse(syn(peer4+":1", me4+":22")), nil); got != AcceptRule {
 		t.Errorf("after the rules were overwritten the filter says %v", got)
 	}
-	if !reflect.DeepEqual(allAddrs, []addrRange{prefixRange(netip.MustParsePrefix("0.0.0.0/0")), prefixRange(netip.MustParsePrefix("::/0"))}) {
-		t.Errorf("the addresses of %q have become %v", "*", allAddrs)
-	}
 }
 
 func TestCaps(t *testing.T) {
@@ -302,15 +299,8 @@ func FuzzCompile(f *testing.F) {
 			return
 		}
 		flt, _ := Compile(Config{Local: prefixes(me4 + "/32"), Rules: rules})
-		flt.Check(Parse(syn(peer4+":1", me4+":22")), nil)
+		flt.Check(Parse(syn(peer4+":1", me4+":22")), nil) // must not panic
 		flt.Caps(netip.MustParseAddr(peer4), netip.MustParseAddr(me4))
-		for _, r := range flt.rules {
-			for i, a := range r.srcs.addrs {
-				if a.to.Less(a.from) || i > 0 && !r.srcs.addrs[i-1].to.Less(a.from) {
-					t.Errorf("the sources of a rule are out of order: %v", r.srcs.addrs)
-				}
-			}
-		}
 	})
 }
 

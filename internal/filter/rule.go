@@ -45,7 +45,7 @@ func (s *sources) contains(addr netip.Addr) bool {
 	return s.addrs.contains(addr) || slices.ContainsFunc(s.caps, func(set addrSet) bool { return set.contains(addr) })
 }
 
-func (s *sources) empty() bool { return len(s.addrs) == 0 && len(s.caps) == 0 }
+func (s *sources) empty() bool { return s.addrs.empty() && len(s.caps) == 0 }
 
 // dest is addresses and ports.
 type dest struct {
@@ -53,7 +53,7 @@ type dest struct {
 	ports tailcfg.PortRange
 }
 
-func (d *dest) covers(p *Packet) bool { return d.coversPort(p) && d.addrs.contains(p.Dst.Addr()) }
+func (d *dest) covers(p *Packet) bool { return d.coversPort(p) && d.addrs.Contains(p.Dst.Addr()) }
 
 func (d *dest) coversPort(p *Packet) bool {
 	switch p.class {
@@ -131,7 +131,7 @@ func (c *compiler) sources(entries []string) (srcs sources) {
 	var ranges []addrRange
 	for _, entry := range entries {
 		if name, ok := strings.CutPrefix(entry, "cap:"); ok {
-			if set := c.capSources[name]; len(set) > 0 {
+			if set := c.capSources[name]; !set.empty() {
 				srcs.caps = append(srcs.caps, set)
 			}
 			continue
