@@ -25,7 +25,10 @@ type link struct {
 	dispatcher atomic.Pointer[stack.NetworkDispatcher] // nil when detached
 }
 
-var _ stack.LinkEndpoint = (*link)(nil)
+var (
+	_ stack.LinkEndpoint = (*link)(nil)
+	_ stack.GSOEndpoint  = (*link)(nil)
+)
 
 func newLink(mtu int) *link {
 	return &link{
@@ -46,6 +49,30 @@ func (l *link) enqueue(pkt *stack.PacketBuffer) tcpip.Error {
 	default:
 		pkt.DecRef()
 		return &tcpip.ErrNoBufferSpace{}
+	}
+}
+
+// next returns a packet from the queue, or nil when it is empty.
+func (l *link) next() *stack.PacketBuffer {
+	select {
+	case pkt := <-l.queue:
+		return pkt
+	default:
+		return nil
+	}
+}
+
+// wait returns a packet from the queue, or nil when that is empty and the link
+// is closed.
+func (l *link) wait() *stack.PacketBuffer {
+	if pkt := l.next(); pkt != nil {
+		return pkt
+	}
+	select {
+	case pkt := <-l.queue:
+		return pkt
+	case <-l.done:
+		return l.next()
 	}
 }
 
@@ -86,6 +113,13 @@ func (l *link) SetMTU(uint32) {}
 func (l *link) Capabilities() stack.LinkEndpointCapabilities {
 	return stack.CapabilityRXChecksumOffload
 }
+
+// SupportedGSO implements stack.GSOEndpoint: TCP may hand over packets longer
+// than the MTU, because the cutter cuts them.
+func (l *link) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+
+// GSOMaxSize implements stack.GSOEndpoint.
+func (l *link) GSOMaxSize() uint32 { return 1 << 16 }
 
 // The rest of stack.LinkEndpoint is for links with headers and addresses.
 

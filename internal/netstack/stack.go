@@ -6,7 +6,7 @@
 //	net.Conn, net.Listener, net.PacketConn     tcp.go, udp.go over socket.go
 //	gVisor: TCP, UDP, ICMP, IPv4, IPv6
 //	link: one bounded queue of packets out     link.go
-//	tun.Device: batches in and out             tun.go
+//	tun.Device: cuts and joins packets         tun.go, cut.go, join.go
 //
 // Connections and errors are what users of package net know: *net.TCPAddr,
 // *net.OpError, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ECONNREFUSED.

@@ -5,10 +5,8 @@ import (
 	"sync"
 
 	"golang.zx2c4.com/wireguard/tun"
-	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
 // batchSize is how many packets the device reads and writes at once.
@@ -19,6 +17,11 @@ type device struct {
 	link   *link
 	events chan tun.Event
 	stop   sync.Once
+
+	joiners joiners
+
+	reading sync.Mutex
+	cutter  cutter // guarded by reading
 }
 
 var _ tun.Device = (*device)(nil)
@@ -29,59 +32,30 @@ func newDevice(link *link) *device {
 	return d
 }
 
-// Read waits for packets of the stack and copies as many as bufs has room for.
+// Read waits for packets of the stack, and returns as many as there are and
+// bufs has room for; the rest of a packet that was cut comes with the next Read.
 // After Close it returns what is still queued, then os.ErrClosed.
 func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
-	pkt := d.next()
-	if pkt == nil {
-		return 0, os.ErrClosed
-	}
-	n := 0
-	for pkt != nil {
-		sizes[n] = copyPacket(bufs[n][offset:], pkt)
-		pkt.DecRef()
-		n++
-		if n == len(bufs) {
-			break
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	if !d.cutter.busy() {
+		pkt := d.link.wait()
+		if pkt == nil {
+			return 0, os.ErrClosed
 		}
-		select {
-		case pkt = <-d.link.queue:
-		default:
-			pkt = nil
+		d.cutter.start(pkt)
+	}
+	for n := range bufs {
+		if !d.cutter.busy() {
+			pkt := d.link.next()
+			if pkt == nil {
+				return n, nil
+			}
+			d.cutter.start(pkt)
 		}
+		sizes[n] = d.cutter.next(bufs[n][offset:])
 	}
-	return n, nil
-}
-
-// next waits for a packet; it returns nil when the link is closed.
-func (d *device) next() *stack.PacketBuffer {
-	select {
-	case pkt := <-d.link.queue:
-		return pkt
-	default:
-	}
-	select {
-	case pkt := <-d.link.queue:
-		return pkt
-	case <-d.link.done:
-		return nil
-	}
-}
-
-// copyPacket returns the length of pkt, 0 when it is longer than dst.
-func copyPacket(dst []byte, pkt *stack.PacketBuffer) int {
-	if pkt.Size() > len(dst) {
-		return 0
-	}
-	n := 0
-	views, skip := pkt.AsViewList()
-	for v := views.Front(); v != nil; v = v.Next() {
-		b := v.AsSlice()
-		skipped := min(skip, len(b))
-		skip -= skipped
-		n += copy(dst[n:], b[skipped:])
-	}
-	return n
+	return len(bufs), nil
 }
 
 // Write gives packets to the stack, which copies them.
@@ -93,15 +67,13 @@ func (d *device) Write(bufs [][]byte, offset int) (int, error) {
 	if dispatcher == nil {
 		return 0, os.ErrClosed
 	}
+	joiner := d.joiners.get(*dispatcher)
+	defer d.joiners.put(joiner)
 	for _, buf := range bufs {
 		packet := buf[offset:]
-		protocol, ok := protocolOf(packet)
-		if !ok {
-			continue
+		if protocol, ok := protocolOf(packet); ok {
+			joiner.add(packet, protocol)
 		}
-		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
-		(*dispatcher).DeliverNetworkPacket(protocol, pkt)
-		pkt.DecRef()
 	}
 	return len(bufs), nil
 }
