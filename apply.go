@@ -21,7 +21,11 @@ func (n *node) apply(m *netmap.Map, now time.Time) error {
 	peers := reachablePeers(m, now)
 	n.magic.SetDERPMap(m.DERPMap)
 	n.magic.SetPeers(magicPeers(peers))
-	return n.wg.SetPeers(wgPeers(peers))
+	if err := n.wg.SetPeers(wgPeers(peers)); err != nil {
+		return err
+	}
+	n.magic.PeersReady()
+	return nil
 }
 
 // compileFilter returns nil, which lets nothing in, while no filter has

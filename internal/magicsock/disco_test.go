@@ -149,6 +149,7 @@ func FuzzAccept(f *testing.F) {
 	f.Cleanup(func() { c.Close() })
 	known := Peer{Key: key.NewNode().Public(), Disco: key.NewDisco().Public()}
 	c.SetPeers([]Peer{known})
+	c.PeersReady()
 	f.Fuzz(func(t *testing.T, region int, isPeer bool, data []byte) {
 		packet := relay.Packet{Region: region, Data: data}
 		if isPeer {

@@ -24,6 +24,8 @@ func (c *Conn) loop() {
 			c.handleDisco(packet)
 		case h := <-c.hearings:
 			c.handleHearing(h)
+		case packet := <-c.strangers:
+			c.handleEarly(packet)
 		case <-c.relays.Changed():
 			c.decide()
 		case <-c.homeTimer.C:

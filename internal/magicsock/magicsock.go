@@ -3,7 +3,7 @@
 //
 //	WireGuard ── bind ── route of the peer ── relay.Pool        sending
 //	relay.Pool ── bind ── WireGuard, if from a peer             receiving
-//	                └──── loop, if disco
+//	                └──── loop, if disco, or too early for WireGuard
 //
 // One goroutine, the loop, decides: it answers disco messages, chooses the home
 // region, and stores in each peer the route that sending then only loads.
@@ -50,9 +50,12 @@ type Conn struct {
 	changed chan struct{}             // holds one
 
 	// To the loop. What receivers have for it is dropped when it is busy.
-	calls    chan func()
-	messages chan discoPacket
-	hearings chan hearing
+	calls     chan func()
+	messages  chan discoPacket
+	hearings  chan hearing
+	strangers chan relay.Packet // initiations that are early
+
+	released chan relay.Packet // of those, from the loop back to receivers
 
 	closing chan struct{} // closed by Close
 	stopped chan struct{} // closed when the loop has ended
@@ -65,6 +68,7 @@ type Conn struct {
 	homeTimer  *time.Timer // when to think of home again
 	anyFresh   bool        // of peers' places; then freshTimer runs
 	freshTimer *time.Timer
+	early      early
 }
 
 // relays is what a Conn needs of a [relay.Pool].
@@ -103,6 +107,8 @@ func newConn(cfg Config, relays relays) *Conn {
 		calls:       make(chan func()),
 		messages:    make(chan discoPacket, 64),
 		hearings:    make(chan hearing, 64),
+		strangers:   make(chan relay.Packet, maxEarly),
+		released:    make(chan relay.Packet, maxEarly),
 		closing:     make(chan struct{}),
 		stopped:     make(chan struct{}),
 		homeTimer:   stoppedTimer(),
@@ -140,11 +146,24 @@ func (c *Conn) SetDERPMap(m *derpmap.Map) {
 }
 
 // SetPeers makes peers all that there are. Endpoints of those that stay remain
-// good. Of several peers with one key the last counts.
+// good. Of several peers with one key the last counts. New ones reach WireGuard
+// after [Conn.PeersReady].
 func (c *Conn) SetPeers(peers []Peer) {
 	c.do(func() {
 		c.peers.Store(c.peers.Load().with(peers))
 		c.routeAll()
+	})
+}
+
+// PeersReady says that WireGuard now knows the peers of the last SetPeers, too,
+// and lets it have the handshakes that they began with us. Those that came
+// earlier, by a few seconds at most, have been kept for it.
+func (c *Conn) PeersReady() {
+	c.do(func() {
+		for _, p := range *c.peers.Load() {
+			p.ready.Store(true)
+		}
+		c.releaseEarly()
 	})
 }
 

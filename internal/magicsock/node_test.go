@@ -78,6 +78,7 @@ func (n *node) know(t *testing.T, peers map[*node]int) {
 	}
 	n.SetPeers(ours)
 	n.must(t, n.wg.SetPeers(wgs))
+	n.PeersReady()
 }
 
 func wantArrives(t *testing.T, sentence string, a, b *node, want bool) {

@@ -27,6 +27,9 @@ type peer struct {
 	// since the loop last looked. Written by receivers, reset by the loop.
 	heard atomic.Int64
 
+	// ready is whether WireGuard knows the peer. Written by the loop.
+	ready atomic.Bool
+
 	// Owned by the loop.
 	disco  key.DiscoPublic
 	shared *key.DiscoShared // with disco; nil until needed

@@ -27,6 +27,8 @@ func (c *Conn) receive(closed <-chan struct{}, to *received) error {
 			return net.ErrClosed
 		case <-c.closing:
 			return net.ErrClosed
+		case packet := <-c.released:
+			c.take(packet, to)
 		case packet, ok := <-c.relays.Recv():
 			if !ok {
 				return net.ErrClosed
@@ -65,6 +67,10 @@ func (c *Conn) take(packet relay.Packet, to *received) {
 // WireGuard and disco find out.
 func (c *Conn) accept(packet relay.Packet) *peer {
 	p := (*c.peers.Load())[packet.Src]
+	if isInitiation(packet.Data) && (p == nil || !p.ready.Load()) {
+		c.keepEarly(packet)
+		return nil
+	}
 	if p == nil {
 		return nil
 	}
