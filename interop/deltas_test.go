@@ -327,32 +327,34 @@ func closeAccepted(ln net.Listener) {
 
 func TestDeltaDERPMap(t *testing.T) {
 	s := newScripted(t)
+	first := s.control.DERPMap.Regions[1]
 	second := theirRelay(t).Regions[1]
 	second.RegionID, second.RegionCode = 2, "r2"
 	second.Nodes[0].Name, second.Nodes[0].RegionID = "2a", 2
+	regions := func(one, two *tstailcfg.DERPRegion) *tstailcfg.MapResponse {
+		return &tstailcfg.MapResponse{DERPMap: &tstailcfg.DERPMap{Regions: map[int]*tstailcfg.DERPRegion{1: one, 2: two}}}
+	}
 
-	// A region is withdrawn by a null, or by not being there any more.
-	s.tell(t, s.mesh, &tstailcfg.MapResponse{DERPMap: &tstailcfg.DERPMap{
-		Regions: map[int]*tstailcfg.DERPRegion{1: nil, 2: second},
-	}})
-	s.tell(t, s.ts, &tstailcfg.MapResponse{DERPMap: &tstailcfg.DERPMap{
-		Regions: map[int]*tstailcfg.DERPRegion{2: second},
-	}})
-	for _, n := range []node{s.mesh, s.ts} {
-		eventually(t, n.host()+" moves home to the second region", func(context.Context) error {
-			if home := s.known(n).HomeDERP; home != 2 {
-				return fmt.Errorf("its home is %d", home)
-			}
-			return nil
-		})
-	}
-	moved := func(n node) *tstailcfg.MapResponse {
-		return &tstailcfg.MapResponse{PeersChangedPatch: []*tstailcfg.PeerChange{{NodeID: s.known(n).ID, DERPRegion: 2}}}
-	}
-	s.tell(t, s.mesh, moved(s.ts))
-	s.tell(t, s.ts, moved(s.mesh))
-	s.connected(t)
+	// The node whose home is withdrawn moves, and is reached where it is now.
+	s.tell(t, s.ts, regions(first, second))
+	s.tell(t, s.mesh, regions(nil, second))
+	eventually(t, "mesh1 moves home to the second region", func(context.Context) error {
+		if home := s.known(s.mesh).HomeDERP; home != 2 {
+			return fmt.Errorf("its home is %d", home)
+		}
+		return nil
+	})
+	s.tell(t, s.ts, &tstailcfg.MapResponse{PeersChangedPatch: []*tstailcfg.PeerChange{{
+		NodeID: s.known(s.mesh).ID, DERPRegion: 2,
+	}}})
+	s.reaches(t, s.ts, s.mesh)
+	s.reaches(t, s.mesh, s.ts) // by the way its packets came, since it knows no relay at ts1's home
 	s.sees(t, "ts1", "is reached through the second region", func(p meshnet.PeerStatus) bool { return p.Path.Relay == "r2" })
+
+	// A home that is still there is kept.
+	s.tell(t, s.mesh, regions(first, second))
+	s.connected(t)
+	equal(t, "the home of mesh1", s.known(s.mesh).HomeDERP, 2)
 }
 
 func TestDeltaJailedPeersStartNothing(t *testing.T) {

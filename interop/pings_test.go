@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -51,21 +50,15 @@ func (s *scripted) ping(ctx context.Context, kind tstailcfg.PingType) error {
 // The coordinator asks whether the node is there, and wants to be called.
 func TestPingsOfTheCoordinatorAreAnswered(t *testing.T) {
 	s := newScripted(t)
-	mesh := theirNodePublic(s.mesh.key())
-	called := make(chan string, 10)
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		called <- r.Method + " " + r.URL.RequestURI()
-	}))
-	t.Cleanup(server.Close)
-
-	equal(t, "mesh1 listens to the coordinator",
-		s.control.AddPingRequest(mesh, &tstailcfg.PingRequest{URL: server.URL + "/here?id=1"}), true)
-	select {
-	case call := <-called:
-		equal(t, "the call", call, "HEAD /here?id=1")
-	case <-within(t, 10*time.Second).Done():
-		t.Fatal("mesh1 does not call")
-	}
+	const path = "/generate_204?ping=1"
+	equal(t, "mesh1 listens to the coordinator", s.control.AddPingRequest(
+		theirNodePublic(s.mesh.key()), &tstailcfg.PingRequest{URL: s.controlURL + path}), true)
+	eventually(t, "mesh1 calls the coordinator", func(context.Context) error {
+		if !s.requests.had("HEAD " + path) {
+			return errors.New("it does not")
+		}
+		return nil
+	})
 }
 
 // The coordinator sends the node an HTTP request.

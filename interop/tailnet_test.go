@@ -15,5 +15,6 @@ type tailnet struct {
 	suffix     string                    // of the full names
 	authKey    func(t *testing.T) string // admits one node
 	control    *testcontrol.Server       // the coordinator, if it is that
+	requests   *requestLog               // to that, outside Noise
 	coord      *coord.Server             // the coordinator, if it is ours
 }
