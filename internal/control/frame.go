@@ -3,8 +3,11 @@ package control
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
+
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
 const (
@@ -14,6 +17,13 @@ const (
 	// keepBuffer is how large the buffer may be between frames: full maps are
 	// rare, and changes are small.
 	keepBuffer = 1 << 20
+
+	// The bounds of a frame's objects and list elements are ours, too: an empty
+	// object has two bytes in JSON and several hundred in memory, so that maxFrame
+	// alone would allow for gigabytes. 10,000 nodes have around 100,000 objects
+	// and a million elements.
+	maxObjects  = 1 << 19
+	maxElements = 1 << 22
 )
 
 // frameReader splits the body of a map stream:
@@ -47,4 +57,16 @@ func (f *frameReader) next() ([]byte, error) {
 		return nil, err
 	}
 	return f.buf.Bytes(), nil
+}
+
+// parseMap reads the content of a frame.
+func parseMap(frame []byte) (*tailcfg.MapResponse, error) {
+	if bytes.Count(frame, []byte("{")) > maxObjects || bytes.Count(frame, []byte(",")) > maxElements {
+		return nil, fmt.Errorf("a frame of %d bytes with too much in it", len(frame))
+	}
+	m := new(tailcfg.MapResponse)
+	if err := json.Unmarshal(frame, m); err != nil {
+		return nil, fmt.Errorf("a frame that is not a map response: %w", err)
+	}
+	return m, nil
 }

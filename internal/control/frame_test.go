@@ -39,6 +39,25 @@ func TestFrameThatOnlyPromises(t *testing.T) {
 	}
 }
 
+func TestFramesWithTooMuch(t *testing.T) {
+	for what, frame := range map[string][]byte{
+		"objects":  repeated(`{"Peers":[`, `{}`, maxObjects, `]}`),
+		"elements": repeated(`{"Node":{"CapMap":{"a":[`, `1`, maxElements+2, `]}}}`),
+	} {
+		if _, err := parseMap(frame); err == nil {
+			t.Errorf("a frame of %d bytes with too many %s is read", len(frame), what)
+		}
+	}
+	if m, err := parseMap(repeated(`{"Peers":[`, `{}`, 1000, `]}`)); err != nil || len(m.Peers) != 1000 {
+		t.Errorf("a frame with 1000 objects: %v", err)
+	}
+}
+
+// repeated returns a list of n elements between begin and end.
+func repeated(begin, element string, n int, end string) []byte {
+	return []byte(begin + strings.Repeat(element+",", n-1) + element + end)
+}
+
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte("\x02\x00\x00\x00{}\x03\x00\x00\x00nil"))
 	f.Add([]byte("\x00\x00\x00\x00"))

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -51,9 +50,9 @@ func (s *Session) stream(ctx context.Context) error {
 			return err
 		}
 		watchdog.Stop() // what follows takes as long as our parent does
-		m := new(tailcfg.MapResponse)
-		if err := json.Unmarshal(frame, m); err != nil {
-			return fmt.Errorf("a frame that is not a map response: %w", err)
+		m, err := parseMap(frame)
+		if err != nil {
+			return err
 		}
 		ev, err := s.digest(m, first)
 		if err != nil {
