@@ -5,10 +5,12 @@
 //	WireGuard ── Read  ── flow recorded ──────────────────────  inner.Read
 //
 // Whichever device is inside, the filter holds, and messages between nodes
-// (TSMP, IP protocol 99) never get there.
+// (TSMP, IP protocol 99) never get there; that a peer refuses a connection is
+// passed on as ICMP.
 package tunwrap
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -88,8 +90,8 @@ func (d *Device) allowed(bufs [][]byte, offset int) [][]byte {
 		d.counters.received(verdict, len(packet))
 		switch {
 		case tsmp.Is(packet):
-			if verdict.Accepted() {
-				d.answer(packet)
+			if icmp := d.handleTSMP(packet, verdict); icmp != nil {
+				allowed = append(allowed, slices.Concat(make([]byte, offset), icmp))
 			}
 		case verdict.Accepted():
 			allowed = append(allowed, buf)
@@ -100,16 +102,20 @@ func (d *Device) allowed(bufs [][]byte, offset int) [][]byte {
 	return allowed
 }
 
-// answer answers the ping of another node. Its other messages say nothing that
-// we could use.
-func (d *Device) answer(packet []byte) {
-	message, err := tsmp.Parse(packet)
-	if err != nil {
-		return
+// handleTSMP acts on the message of another node. It returns what there is to
+// say of it to the stack, or nil.
+func (d *Device) handleTSMP(packet []byte, verdict filter.Verdict) []byte {
+	p, err := tsmp.Parse(packet)
+	if err != nil || !verdict.Accepted() {
+		return nil
 	}
-	if ping, ok := message.Message.(tsmp.Ping); ok {
-		d.send(message.Reply(tsmp.Pong{Data: ping.Data}))
+	switch m := p.Message.(type) {
+	case tsmp.Ping:
+		d.send(p.Reply(tsmp.Pong{Data: m.Data}))
+	case tsmp.Reject:
+		return refusal(p.Src, p.Dst, m)
 	}
+	return nil
 }
 
 // reject tells a peer that its connection was refused, so that the one who
