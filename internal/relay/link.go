@@ -143,6 +143,7 @@ func send(client *derp.Client, batch []outgoing) (err error) {
 
 // receive hands on what the relay sends. When nobody takes it, the relay waits.
 func (p *Pool) receive(ctx context.Context, l *link, client *derp.Client) error {
+	told := notices{log: p.cfg.Logger.With("region", l.id)}
 	for {
 		f, err := client.Recv()
 		if err != nil {
@@ -158,16 +159,11 @@ func (p *Pool) receive(ctx context.Context, l *link, client *derp.Client) error 
 			}
 		case derp.FramePeerGone:
 			p.peerAbsent(l, f)
-		case derp.FrameHealth:
-			p.cfg.Logger.Warn("relay: the relay speaks of a problem", "region", l.id, "problem", shorten(f.Data))
-		case derp.FrameRestarting:
-			p.cfg.Logger.Info("relay: the relay restarts", "region", l.id, "in", f.ReconnectIn)
+		case derp.FrameHealth, derp.FrameRestarting:
+			told.note(f)
 		}
 	}
 }
-
-// shorten makes text of a relay's fit for a log.
-func shorten(text []byte) string { return string(text[:min(len(text), 200)]) }
 
 // take returns what is queued, and whether the region is our home.
 func (p *Pool) take(l *link, batch []outgoing) (_ []outgoing, home bool) {
