@@ -173,6 +173,26 @@ func TestDialErrors(t *testing.T) {
 	}
 }
 
+// A packet filter drops what it does not allow, but who dials is told.
+func TestDialRefusedByPolicy(t *testing.T) {
+	m := newMesh(t, func(c *coord.Config) {
+		c.Filter = []coord.Rule{{From: []string{"*"}, To: []string{"*"}, FirstPort: 7, LastPort: 7}}
+	})
+	a, b := m.up("a"), m.up("b")
+	echo(t, b, "tcp")
+	for _, network := range []string{"tcp4", "tcp6"} {
+		conn, err := a.Dial(testCtx(t), network, "b:7")
+		if err != nil {
+			t.Fatalf("%s: what is allowed: %v", network, err)
+		}
+		conn.Close()
+		var op *net.OpError
+		if _, err := a.Dial(testCtx(t), network, "b:8"); !errors.As(err, &op) || !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s: what is not: %v", network, err)
+		}
+	}
+}
+
 func anyError(error) bool { return true }
 
 func is(target error) func(error) bool {
@@ -346,7 +366,7 @@ func TestRestarts(t *testing.T) {
 	again("while the coordinator is away")
 	m.startCoord()
 	c := m.up("c") // is seen by a once a is back at the coordinator
-	if err := a.running().view.wait(testCtx(t), func(v view) (bool, error) {
+	if _, err := a.running().view.wait(testCtx(t), func(v view) (bool, error) {
 		_, ok := v.netMap.ByKey(c.Status().Self.Key)
 		return ok, nil
 	}); err != nil {
