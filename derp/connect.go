@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -52,6 +53,8 @@ func (a *attempt) connect(ctx context.Context) (net.Conn, error) {
 		return nil, errors.New("the map gives it no usable address")
 	}
 
+	var dials sync.WaitGroup
+	defer dials.Wait() // once the context has ended: nothing runs on when we return
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -78,8 +81,9 @@ func (a *attempt) connect(ctx context.Context) (net.Conn, error) {
 		select {
 		case <-next.C:
 			if len(list) > 0 {
-				go start(list[0])
+				t := list[0]
 				list = list[1:]
+				dials.Go(func() { start(t) })
 				running++
 				next.Reset(fallbackDelay)
 			}

@@ -37,6 +37,7 @@ type DialConfig struct {
 	// Region has the relays to try, in order. Required.
 	Region *derpmap.Region
 	// DialContext makes the connections; nil is that of a zero [net.Dialer].
+	// Dial waits for it to return when its context has ended.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	// RootCAs are who may sign the relay's certificate; nil is the host's
 	// choice. Relays that the map pins or that are insecure do not need them.

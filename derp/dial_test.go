@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,6 +177,34 @@ func TestDialEndsWithItsContext(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) || time.Since(n.start) != time.Second {
 				t.Errorf("%s: Dial ended after %v with %v", name, time.Since(n.start), err)
 			}
+		}
+	})
+}
+
+// TestDialLeavesNothingBehind has a dialer that takes its time to give up when
+// another address has won.
+func TestDialLeavesNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRelay(t, ServerConfig{})
+		var ended atomic.Bool
+		n := &network{start: time.Now(), hosts: map[string]func(context.Context) (net.Conn, error){
+			"2001:db8::1": func(ctx context.Context) (net.Conn, error) {
+				<-ctx.Done()
+				<-time.After(time.Second)
+				ended.Store(true)
+				return nil, ctx.Err()
+			},
+			"192.0.2.1": func(ctx context.Context) (net.Conn, error) { return r.listener.dial(ctx, "", "") },
+		}}
+		node := &derpmap.Node{HostName: "a", IPv4: "192.0.2.1", IPv6: "2001:db8::1", InsecureForTests: true}
+		region := &derpmap.Region{Nodes: []*derpmap.Node{node}}
+		c, err := Dial(t.Context(), DialConfig{Key: key.NewNode(), Region: region, DialContext: n.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if !ended.Load() {
+			t.Error("Dial returns while DialContext still runs")
 		}
 	})
 }
