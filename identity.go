@@ -29,35 +29,47 @@ type identity struct {
 // damaged key is an error and not replaced: the node would silently become
 // another one.
 func loadIdentity(store Store) (id identity, err error) {
+	if err := id.loadMachine(store); err != nil {
+		return identity{}, err
+	}
+	if err := id.loadNode(store); err != nil {
+		return identity{}, err
+	}
+	return id, nil
+}
+
+func (id *identity) loadMachine(store Store) error {
 	text, err := load(store, storedMachineKey)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		id.machine = key.NewMachine()
-		err = save(store, storedMachineKey, id.machine.Secret())
-	case err == nil:
-		if id.machine, err = key.ParseMachinePrivate(text); err != nil {
-			err = damaged(storedMachineKey, err)
-		}
+		return save(store, storedMachineKey, id.machine.Secret())
 	}
 	if err != nil {
-		return identity{}, err
+		return err
 	}
-	text, err = load(store, storedNodeKey)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if id.machine, err = key.ParseMachinePrivate(text); err != nil {
+		return damaged(storedMachineKey, err)
+	}
+	return nil
+}
+
+func (id *identity) loadNode(store Store) error {
+	text, err := load(store, storedNodeKey)
+	if errors.Is(err, fs.ErrNotExist) {
 		id.node = key.NewNode()
-		return id, id.saveNode(store)
-	case err != nil:
-		return identity{}, err
+		return id.saveNode(store)
+	}
+	if err != nil {
+		return err
 	}
 	private, old, _ := strings.Cut(text, "\n")
 	if id.node, err = key.ParseNodePrivate(private); err == nil && old != "" {
 		id.oldNode, err = key.ParseNodePublic(old)
 	}
 	if err != nil {
-		return identity{}, damaged(storedNodeKey, err)
+		return damaged(storedNodeKey, err)
 	}
-	return id, nil
+	return nil
 }
 
 // saveNode stores the node key, and behind it the one that it replaces.

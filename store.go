@@ -73,7 +73,7 @@ func (dir fileStore) Load(name string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func (dir fileStore) Save(name string, value []byte) (err error) {
+func (dir fileStore) Save(name string, value []byte) error {
 	path, err := dir.path(name)
 	if err != nil {
 		return err
@@ -82,20 +82,16 @@ func (dir fileStore) Save(name string, value []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(temp.Name()))
-		}
-	}()
 	_, err = temp.Write(value)
 	if err == nil {
 		err = temp.Sync()
 	}
-	if err := errors.Join(err, temp.Close()); err != nil {
-		return err
+	err = errors.Join(err, temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
 	}
-	if err := os.Rename(temp.Name(), path); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, os.Remove(temp.Name()))
 	}
 	return dir.sync()
 }
