@@ -2,6 +2,7 @@ package meshnet
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/meshnet-go/meshnet/internal/filter"
@@ -28,6 +29,16 @@ func (n *node) apply(m *netmap.Map, now time.Time) error {
 	return nil
 }
 
+// cutAllOff ends the exchange of packets: the node is not in the mesh, and the
+// map in force is no longer the coordinator's word.
+func (n *node) cutAllOff() {
+	n.tun.SetFilter(nil)
+	n.magic.SetPeers(nil)
+	if err := n.wg.SetPeers(nil); err != nil {
+		n.cfg.log.Warn("removing all peers", "err", err)
+	}
+}
+
 // compileFilter returns nil, which lets nothing in, while no filter has
 // arrived.
 func (n *node) compileFilter(m *netmap.Map) *filter.Filter {
@@ -52,17 +63,27 @@ func addrs(n *tailcfg.Node) []netip.Addr {
 	return own
 }
 
-// reachablePeers leaves out the peers with which we exchange no packets: those
-// whose key has expired, and those that speak WireGuard alone and are found by
-// neither disco nor relay.
+// reachablePeers are those with which we exchange packets.
 func reachablePeers(m *netmap.Map, now time.Time) []*tailcfg.Node {
 	peers := make([]*tailcfg.Node, 0, len(m.Peers))
 	for _, p := range m.Peers {
-		if !p.IsWireGuardOnly && !m.Expired(p, now) {
+		if cutOff(m, p, now) == "" {
 			peers = append(peers, p)
 		}
 	}
 	return peers
+}
+
+// cutOff says why we exchange no packets with a peer, as the rest of a
+// sentence about it; it is empty when we do.
+func cutOff(m *netmap.Map, p *tailcfg.Node, now time.Time) string {
+	switch {
+	case m.Expired(p, now):
+		return "has an expired key"
+	case p.IsWireGuardOnly:
+		return "speaks WireGuard alone, and is found by neither disco nor relay"
+	}
+	return ""
 }
 
 func magicPeers(nodes []*tailcfg.Node) []magicsock.Peer {
@@ -79,8 +100,10 @@ func wgPeers(nodes []*tailcfg.Node) []wg.Peer {
 	peers := make([]wg.Peer, len(nodes))
 	for i, p := range nodes {
 		peers[i].Key = p.Key
-		for _, a := range addrs(p) {
-			peers[i].AllowedIPs = append(peers[i].AllowedIPs, netip.PrefixFrom(a, a.BitLen()))
+		for _, allowed := range p.AllowedIPs {
+			if slices.Contains(p.Addresses, allowed) {
+				peers[i].AllowedIPs = append(peers[i].AllowedIPs, allowed)
+			}
 		}
 	}
 	return peers

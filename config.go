@@ -36,7 +36,7 @@ type config struct {
 func (s *Server) config() (config, error) {
 	cfg := config{
 		hostname:      s.Hostname,
-		authKey:       s.AuthKey,
+		authKey:       strings.TrimSpace(s.AuthKey), // as it comes out of files
 		ephemeral:     s.Ephemeral,
 		store:         s.Store,
 		advertiseTags: slices.Clone(s.AdvertiseTags),

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/meshnet-go/meshnet/internal/control"
 	"github.com/meshnet-go/meshnet/key"
@@ -39,10 +38,8 @@ func (n *node) fetchControlKey(ctx context.Context) (key.MachinePublic, error) {
 			return shown, err
 		}
 		n.cfg.log.Warn("cannot reach the coordinator; trying again", "err", err)
-		n.view.update(func(v *view) { v.err = fmt.Errorf("asking for its key: %w", err) })
-		select {
-		case <-time.After(retry.Next()):
-		case <-ctx.Done():
+		n.view.update(func(v *view) { v.err = err })
+		if !pause(ctx, retry.Next()) {
 			return key.MachinePublic{}, ctx.Err()
 		}
 	}

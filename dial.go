@@ -2,60 +2,67 @@ package meshnet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/meshnet-go/meshnet/internal/netmap"
 )
 
 // Dial connects to an address of the mesh. The networks are "tcp", "tcp4",
 // "tcp6", "udp", "udp4" and "udp6"; the address is "host:port", and the host an
-// IP address or a name of the mesh, full or short.
+// IP address or a name of the mesh, full or short. IPv4 is preferred where the
+// network leaves the choice.
 //
-// Dial starts the node if need be and waits for it; ctx bounds all of that. It
-// never leaves the mesh: names that the mesh does not know are not asked of
-// the host, and addresses that no peer has are an error. Failures are
-// [*net.OpError]; a name that is not found is a [*net.DNSError] inside.
+// Dial starts the node if need be and waits for it like [Server.Up]; ctx bounds
+// all of that, and nothing after it. It never leaves the mesh: names that the
+// mesh does not know are not asked of the host, and addresses that no peer has
+// are an error. Failures are [*net.OpError]; inside is a [*net.DNSError] for a
+// name that is not found, and what Up would return when the node cannot come
+// up.
 func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := s.dial(ctx, network, address)
-	if err == nil {
-		return conn, nil
+	fail := func(addr net.Addr, err error) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: addr, Err: err}
 	}
-	var op *net.OpError
-	if !errors.As(err, &op) {
-		err = &net.OpError{Op: "dial", Net: network, Err: err}
-	}
-	return nil, err
-}
-
-func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	proto, family, err := splitNetwork(network)
 	if err != nil {
-		return nil, err
+		return fail(nil, err)
 	}
-	n, err := s.start()
+	host, port, err := splitHostPort(proto, address)
 	if err != nil {
-		return nil, err
+		return fail(nil, err)
 	}
-	if err := n.waitUp(ctx); err != nil {
-		return nil, err
-	}
-	dst, err := n.resolve(proto, family, address)
+	n, v, err := s.member(ctx)
 	if err != nil {
-		return nil, err
+		return fail(nil, err)
 	}
-	if err := n.reachable(dst.Addr()); err != nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: netAddr(proto, dst), Err: err}
+	ip, err := v.resolve(host, family)
+	if err != nil {
+		return fail(nil, err)
+	}
+	dst := netip.AddrPortFrom(ip, port)
+	if err := reachable(v.netMap, ip, time.Now()); err != nil {
+		return fail(netAddr(proto, dst), err)
 	}
 	if proto == "udp" {
 		return n.stack.DialUDP(ctx, netip.Addr{}, dst)
 	}
 	return n.stack.DialTCP(ctx, netip.Addr{}, dst)
+}
+
+// member starts the node if need be, waits until it is up, and returns it with
+// the view in which it is.
+func (s *Server) member(ctx context.Context) (*node, view, error) {
+	n, err := s.start()
+	if err != nil {
+		return nil, view{}, err
+	}
+	v, err := n.waitUp(ctx)
+	return n, v, err
 }
 
 // splitNetwork parts a network such as "tcp6" into protocol and IP version, 0
@@ -72,27 +79,13 @@ func splitNetwork(network string) (proto string, family int, err error) {
 	return "", 0, net.UnknownNetworkError(network)
 }
 
-// resolve finds the address to dial.
-func (n *node) resolve(proto string, family int, address string) (netip.AddrPort, error) {
+func splitHostPort(proto, address string) (host string, port uint16, err error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
-		return netip.AddrPort{}, err
+		return "", 0, err
 	}
-	port, err := parsePort(proto, service)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	var addrs []netip.Addr
-	if ip, err := netip.ParseAddr(host); err == nil {
-		addrs = []netip.Addr{ip.Unmap()}
-	} else if addrs, err = n.lookup(host); err != nil {
-		return netip.AddrPort{}, err
-	}
-	ip, ok := n.choose(addrs, family)
-	if !ok {
-		return netip.AddrPort{}, &net.AddrError{Err: "no suitable address", Addr: host}
-	}
-	return netip.AddrPortFrom(ip, port), nil
+	port, err = parsePort(proto, service)
+	return host, port, err
 }
 
 // parsePort takes numbers, and the few names that every program knows: the
@@ -111,19 +104,27 @@ func parsePort(proto, service string) (uint16, error) {
 	return 0, &net.AddrError{Err: "invalid port", Addr: service}
 }
 
-// lookup asks the mesh, and nobody else, for a name.
-func (n *node) lookup(host string) ([]netip.Addr, error) {
-	addrs, found := n.view.load().netMap.Names.Lookup(host)
-	if !found {
-		return nil, &net.DNSError{Err: "no such name in the mesh", Name: host, IsNotFound: true}
+// resolve finds the address to dial. It asks the mesh, and nobody else.
+func (v view) resolve(host string, family int) (netip.Addr, error) {
+	var candidates []netip.Addr
+	if ip, err := netip.ParseAddr(host); err == nil {
+		candidates = []netip.Addr{ip.Unmap()}
+	} else if found, ok := v.netMap.Names.Lookup(host); ok {
+		candidates = found
+	} else {
+		return netip.Addr{}, &net.DNSError{Err: "no such name in the mesh", Name: host, IsNotFound: true}
 	}
-	return addrs, nil
+	ip, ok := v.choose(candidates, family)
+	if !ok {
+		return netip.Addr{}, &net.AddrError{Err: "no suitable address", Addr: host}
+	}
+	return ip, nil
 }
 
 // choose takes the first address of the wanted IP version that we have one of
 // ourselves, IPv4 before IPv6.
-func (n *node) choose(addrs []netip.Addr, family int) (netip.Addr, bool) {
-	self4, self6 := n.ips()
+func (v view) choose(candidates []netip.Addr, family int) (netip.Addr, bool) {
+	self4, self6 := v.ips()
 	for _, want := range []struct {
 		family int
 		usable bool
@@ -131,7 +132,7 @@ func (n *node) choose(addrs []netip.Addr, family int) (netip.Addr, bool) {
 		if family != 0 && family != want.family || !want.usable {
 			continue
 		}
-		for _, a := range addrs {
+		for _, a := range candidates {
 			if a.Is4() == (want.family == 4) {
 				return a, true
 			}
@@ -142,14 +143,13 @@ func (n *node) choose(addrs []netip.Addr, family int) (netip.Addr, bool) {
 
 // reachable tells at once what would otherwise be a timeout: packets for an
 // address that is nobody's go nowhere.
-func (n *node) reachable(ip netip.Addr) error {
-	m := n.view.load().netMap
+func reachable(m *netmap.Map, ip netip.Addr, now time.Time) error {
 	peer, ok := m.ByAddr(ip)
-	switch {
-	case !ok:
+	if !ok {
 		return fmt.Errorf("no node of the mesh has the address %v: %w", ip, syscall.ENETUNREACH)
-	case m.Expired(peer, time.Now()):
-		return fmt.Errorf("the key of %s has expired: %w", strings.TrimSuffix(peer.Name, "."), syscall.EHOSTUNREACH)
+	}
+	if why := cutOff(m, peer, now); why != "" {
+		return fmt.Errorf("%s %s: %w", strings.TrimSuffix(peer.Name, "."), why, syscall.EHOSTUNREACH)
 	}
 	return nil
 }
@@ -159,20 +159,4 @@ func netAddr(proto string, a netip.AddrPort) net.Addr {
 		return net.UDPAddrFromAddrPort(a)
 	}
 	return net.TCPAddrFromAddrPort(a)
-}
-
-// idleConnTimeout is how long an HTTPClient keeps an unused connection, as
-// [http.DefaultTransport] does.
-const idleConnTimeout = 90 * time.Second
-
-// HTTPClient returns a client whose requests go to the mesh and nowhere else;
-// hosts in URLs are names or addresses of the mesh. Each call returns a new
-// client with connections of its own.
-func (s *Server) HTTPClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		DialContext:         s.Dial,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 16,
-		IdleConnTimeout:     idleConnTimeout,
-	}}
 }

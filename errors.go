@@ -1,8 +1,6 @@
 package meshnet
 
-import (
-	"errors"
-)
+import "errors"
 
 var (
 	// ErrTailnetLock means that the mesh is under a tailnet lock, which meshnet
@@ -11,8 +9,8 @@ var (
 		"set AllowUnsignedPeers to trust the coordinator alone")
 
 	// ErrControlKeyChanged means that the coordinator at ControlURL shows
-	// another key than the one pinned by ControlKey or remembered in the Store:
-	// it was set up anew, or somebody else answers in its place.
+	// another key than the one remembered in the Store: it was set up anew, or
+	// somebody else answers in its place.
 	ErrControlKeyChanged = errors.New("the coordinator's key has changed")
 )
 

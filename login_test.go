@@ -77,7 +77,7 @@ func TestNeedsLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The session waits in the background: Up succeeds as soon as it has heard.
-	if err := s.running().view.wait(testCtx(t), func(v view) (bool, error) {
+	if _, err := s.running().view.wait(testCtx(t), func(v view) (bool, error) {
 		return v.state == StateRunning, nil
 	}); err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func TestExpiry(t *testing.T) {
 	if err := m.coord.ExpireNode(m.coord.Nodes()[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.running().view.wait(testCtx(t), func(v view) (bool, error) {
+	if _, err := s.running().view.wait(testCtx(t), func(v view) (bool, error) {
 		return v.state == StateRunning && v.netMap.Self.Key != before.Key, nil
 	}); err != nil {
 		t.Fatalf("did not come back: %v; the status is %+v", err, s.Status())

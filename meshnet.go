@@ -29,13 +29,11 @@ package meshnet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 )
 
 // A Server is one node of a mesh. Its exported fields are read at the first
@@ -51,13 +49,15 @@ type Server struct {
 	ControlURL string
 
 	// ControlKey pins the coordinator: its public key, "mkey:" and 64 hex
-	// digits. When it is empty the key is asked of ControlURL: over https at
-	// every start, trusted as far as its certificate is; over http once,
-	// remembered in the Store, and from then on another key is an error.
+	// digits. The node then talks to nobody else, and waits for it. When it is
+	// empty the key is asked of ControlURL: over https at every start, trusted
+	// as far as its certificate is; over http remembered in the Store the first
+	// time, and from then on another key is [ErrControlKeyChanged].
 	ControlKey string
 
-	// AuthKey admits the node without a person. It is only sent when the
-	// coordinator does not know the node yet, or no longer.
+	// AuthKey admits the node without a person. A coordinator uses it up when
+	// it does not know the node yet, or no longer; the same key may stand here
+	// in later runs.
 	AuthKey string
 
 	// Ephemeral asks the coordinator to forget the node when it has gone; Close
@@ -132,10 +132,6 @@ func (s *Server) start() (*node, error) {
 	return n, nil
 }
 
-// relayGrace is how long Up waits for the home relay once all else is ready.
-// A node is of use without it: it may be that only the relay is down.
-const relayGrace = 5 * time.Second
-
 // Up starts the node if need be, waits until it is a member of the mesh and
 // can be reached through its home relay, and returns its status. A relay that
 // cannot be reached delays Up by five seconds and does not make it fail.
@@ -144,21 +140,18 @@ const relayGrace = 5 * time.Second
 // coordinator refuses the node, with a [*NeedsLoginError] when a person must
 // sign in and OnAuthURL is nil, with [ErrTailnetLock], with
 // [ErrControlKeyChanged], or with [net.ErrClosed]. After such an error another
-// call of Up tries again. When ctx ends first, the error wraps ctx's and says
-// what kept the node.
+// call of Up tries again. It waits, on the other hand, for a coordinator that
+// cannot be reached and for an admin who must approve the node. When ctx ends
+// first, the error wraps ctx's and says what kept the node.
+//
+// Calling Up on a node that is up does no harm and changes nothing.
 func (s *Server) Up(ctx context.Context) (*Status, error) {
 	n, err := s.start()
 	if err != nil {
 		return nil, err
 	}
 	n.retryLogin()
-	if err := n.waitUp(ctx); err != nil {
-		return nil, fmt.Errorf("meshnet: joining the mesh: %w", err)
-	}
-	graceful, cancel := context.WithTimeout(ctx, relayGrace)
-	defer cancel()
-	err = n.waitRelay(graceful)
-	if errors.Is(err, net.ErrClosed) {
+	if err := n.waitReady(ctx); err != nil {
 		return nil, fmt.Errorf("meshnet: joining the mesh: %w", err)
 	}
 	return n.status(), nil
@@ -180,13 +173,13 @@ func (s *Server) Close() error {
 }
 
 // IPs returns the node's addresses in the mesh, which are invalid until the
-// node is up.
+// node is up, and after Close.
 func (s *Server) IPs() (ip4, ip6 netip.Addr) {
 	n := s.running()
 	if n == nil {
 		return
 	}
-	return n.ips()
+	return n.view.load().ips()
 }
 
 // Status describes the node and its peers at this moment. It never blocks and

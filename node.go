@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"time"
 
 	"github.com/meshnet-go/meshnet/internal/control"
 	"github.com/meshnet-go/meshnet/internal/magicsock"
@@ -33,10 +33,9 @@ type node struct {
 	wg    *wg.Device
 	magic *magicsock.Conn
 
-	retry    chan struct{} // asks run to try again after a failure; holds one
-	cancel   context.CancelFunc
-	stopped  chan struct{} // closed when run has returned
-	shutdown sync.Once
+	retry   chan struct{} // asks run to try again after a failure; holds one
+	cancel  context.CancelFunc
+	stopped chan struct{} // closed when run has returned
 
 	id identity // of run
 }
@@ -97,20 +96,19 @@ func (n *node) closeParts() {
 
 // close ends the node and waits for that. Any number of callers may.
 func (n *node) close() {
-	n.shutdown.Do(n.cancel)
+	n.cancel()
 	<-n.stopped
 }
 
-// retryLogin makes a node that has failed try again.
+// retryLogin makes a node that has failed try again. It is no longer failed
+// when retryLogin returns, so that whoever waits then waits for the new attempt.
 func (n *node) retryLogin() {
-	if n.view.load().state != StateFailed {
-		return
-	}
-	n.view.update(func(v *view) { *v = view{state: StateStarting, netMap: v.netMap, expired: v.expired} })
-	select {
-	case n.retry <- struct{}{}:
-	default:
-	}
+	n.view.update(func(v *view) {
+		if v.state == StateFailed {
+			*v = view{state: StateStarting, expired: v.expired}
+			n.retry <- struct{}{} // run has taken the one of the failure before
+		}
+	})
 }
 
 // run brings the node up and keeps it up until ctx ends.
@@ -124,7 +122,8 @@ func (n *node) run(ctx context.Context) {
 			return
 		}
 		n.cfg.log.Error("the node is not in the mesh", "err", err)
-		n.view.update(func(v *view) { v.state, v.err = StateFailed, err })
+		n.cutAllOff()
+		n.view.update(func(v *view) { *v = view{state: StateFailed, err: err, expired: v.expired} })
 		select {
 		case <-n.retry:
 		case <-ctx.Done():
@@ -134,31 +133,53 @@ func (n *node) run(ctx context.Context) {
 }
 
 // join keeps the node in the mesh until ctx ends or only the user can help. A
-// node key that has expired is replaced once; when the coordinator does not
-// even take a fresh one it is of no use to go on.
+// node key that has expired is replaced; when the coordinator does not even
+// take a fresh one it is of no use to go on.
 func (n *node) join(ctx context.Context) error {
 	serverKey, err := n.controlKey(ctx)
 	if err != nil {
 		return err
 	}
-	for rotated := false; ; {
+	var pace control.Backoff // for a coordinator that takes keys only to expire them
+	for rotated := false; ; rotated = true {
 		joined, err := n.session(ctx, serverKey)
-		if !errors.Is(err, control.ErrNodeKeyExpired) {
+		switch {
+		case !errors.Is(err, control.ErrNodeKeyExpired):
 			return n.explain(err)
-		}
-		if rotated && !joined {
+		case rotated && !joined:
 			return fmt.Errorf("the coordinator calls a fresh key expired: %w", err)
+		case rotated && !pause(ctx, pace.Next()):
+			return ctx.Err()
 		}
-		rotated = true
-		n.cfg.log.Warn("the node's key has expired; asking for admission with a new one")
-		if n.id, err = n.id.rotate(n.cfg.store); err != nil {
+		if err := n.rotate(); err != nil {
 			return err
 		}
-		if err := n.wg.SetPrivateKey(n.id.node); err != nil {
-			return err
-		}
-		n.magic.SetNodeKey(n.id.node)
-		n.view.update(func(v *view) { v.state, v.expired = StateStarting, true })
+	}
+}
+
+// rotate replaces the node key, which has expired.
+func (n *node) rotate() (err error) {
+	n.cfg.log.Warn("the node's key has expired; asking for admission with a new one")
+	if n.id, err = n.id.rotate(n.cfg.store); err != nil {
+		return err
+	}
+	if err := n.wg.SetPrivateKey(n.id.node); err != nil {
+		return err
+	}
+	n.magic.SetNodeKey(n.id.node)
+	n.view.update(func(v *view) { *v = view{state: StateStarting, netMap: v.netMap, expired: true} })
+	return nil
+}
+
+// pause waits for d. It reports false when ctx ends before.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// published is a value with one writer that others read and wait on.
+// published is a value that one goroutine writes and others read and wait on.
 type published[T any] struct {
 	mu      sync.Mutex
 	value   T
@@ -37,18 +37,19 @@ func (p *published[T]) update(change func(*T)) {
 	p.changed = make(chan struct{})
 }
 
-// wait returns once done says so of a value, with done's error, or with
-// ctx's when that ends first.
-func (p *published[T]) wait(ctx context.Context, done func(T) (bool, error)) error {
+// wait returns the first value that is done, or of which done returns an
+// error, with that error. When ctx ends first it returns the latest value and
+// ctx's error.
+func (p *published[T]) wait(ctx context.Context, done func(T) (bool, error)) (T, error) {
 	for {
 		v, changed := p.watch()
-		if ok, err := done(v); ok {
-			return err
+		if ok, err := done(v); ok || err != nil {
+			return v, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return ctx.Err()
+			return v, ctx.Err()
 		}
 	}
 }

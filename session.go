@@ -3,6 +3,8 @@ package meshnet
 import (
 	"context"
 	"fmt"
+	"math"
+	"net/url"
 	"runtime"
 	"time"
 
@@ -16,8 +18,8 @@ import (
 func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined bool, err error) {
 	session := control.Start(n.sessionConfig(serverKey))
 	defer session.Close()
-	expiry := newAlarm() // of the next key: a peer's, or ours
-	defer expiry.stop()
+	expiry := time.NewTimer(never) // of the next key: a peer's, or ours
+	defer expiry.Stop()
 	var problem error // the session's last one is why it ends
 	for {
 		select {
@@ -32,12 +34,12 @@ func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined
 				return joined, err
 			}
 			joined = joined || n.view.load().state == StateRunning
-			expiry.set(n.nextExpiry())
-		case <-expiry.C():
+			expiry.Reset(n.untilExpiry())
+		case <-expiry.C:
 			if err := n.handleExpiry(); err != nil {
 				return joined, err
 			}
-			expiry.set(n.nextExpiry())
+			expiry.Reset(n.untilExpiry())
 		case <-n.magic.Changed():
 			n.view.update(func(v *view) { v.relay = n.magic.Local() })
 			session.SetState(n.state())
@@ -104,7 +106,7 @@ func (n *node) handle(ev control.Event) error {
 			}
 		})
 	case ev.AuthURL != "":
-		n.needsLogin(ev.AuthURL)
+		return n.needsLogin(ev.AuthURL)
 	case ev.Registered != nil:
 		return n.registered(ev.Registered)
 	case ev.Map != nil:
@@ -127,20 +129,27 @@ func (n *node) registered(resp *tailcfg.RegisterResponse) (err error) {
 	return nil
 }
 
-func (n *node) needsLogin(url string) {
-	known := n.view.load().authURL == url
-	n.view.update(func(v *view) { v.state, v.authURL = StateNeedsLogin, url })
+// needsLogin says where a person must sign in. The program is likely to open
+// that address, so it must be that of a web page.
+func (n *node) needsLogin(page string) error {
+	if u, err := url.Parse(page); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return fmt.Errorf("the coordinator asks for a login at %q, which is no web page", page)
+	}
+	known := n.view.load().authURL == page
+	n.view.update(func(v *view) { v.state, v.authURL = StateNeedsLogin, page })
 	if known {
-		return
+		return nil
 	}
-	n.cfg.log.Info("a person must sign in to let this node in", "url", url)
+	n.cfg.log.Info("a person must sign in to let this node in", "url", page)
 	if n.cfg.onAuthURL != nil {
-		go n.cfg.onAuthURL(url)
+		go n.cfg.onAuthURL(page)
 	}
+	return nil
 }
 
 // handleMap folds a response into the network map and puts that into force. A
-// response that makes no sense is left out; the map before it stays.
+// change that makes no sense is left out, and the map before it stays; without
+// a first map there is nothing to go on with.
 func (n *node) handleMap(ev control.Event) error {
 	now := time.Now()
 	m := n.view.load().netMap
@@ -148,8 +157,11 @@ func (n *node) handleMap(ev control.Event) error {
 		m = nil
 	}
 	m, err := m.Apply(ev.Map, now)
-	if err != nil {
-		n.cfg.log.Warn("the coordinator sent a map that makes no sense", "err", err)
+	switch {
+	case err != nil && ev.First:
+		return fmt.Errorf("the coordinator's network map makes no sense: %w", err)
+	case err != nil:
+		n.cfg.log.Warn("the coordinator sent a change that makes no sense", "err", err)
 		return nil
 	}
 	if ev.Map.KeepAlive { // has told us the time, at most
@@ -176,15 +188,19 @@ func (n *node) handleMap(ev control.Event) error {
 	return nil
 }
 
-// nextExpiry is when the next key of the map expires, ours or a peer's; zero
-// when none will.
-func (n *node) nextExpiry() time.Time {
-	m := n.view.load().netMap
+const never = time.Duration(math.MaxInt64)
+
+// untilExpiry is how long it is until the next key of the map expires, ours or
+// a peer's.
+func (n *node) untilExpiry() time.Duration {
+	m, now := n.view.load().netMap, time.Now()
 	if m == nil {
-		return time.Time{}
+		return never
 	}
-	at, _ := m.NextExpiry(time.Now())
-	return at
+	if at, ok := m.NextExpiry(now); ok {
+		return at.Sub(now)
+	}
+	return never
 }
 
 // handleExpiry cuts off the peers whose key has expired. It is an error when
@@ -196,31 +212,3 @@ func (n *node) handleExpiry() error {
 	}
 	return n.apply(m, now)
 }
-
-// An alarm is a timer for a moment that may change or never come.
-type alarm struct {
-	at    time.Time
-	timer *time.Timer
-}
-
-func newAlarm() *alarm {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return &alarm{timer: t}
-}
-
-// set makes C deliver at the moment at; never when that is zero.
-func (a *alarm) set(at time.Time) {
-	if at.Equal(a.at) {
-		return
-	}
-	a.at = at
-	a.timer.Stop()
-	if !at.IsZero() {
-		a.timer.Reset(time.Until(at))
-	}
-}
-
-func (a *alarm) C() <-chan time.Time { return a.timer.C }
-
-func (a *alarm) stop() { a.timer.Stop() }

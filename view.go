@@ -6,46 +6,40 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/meshnet-go/meshnet/internal/magicsock"
 	"github.com/meshnet-go/meshnet/internal/netmap"
 )
 
-// A view is what a node knows of itself at one moment. node.run writes it,
-// everybody else reads and waits.
+// A view is what a node knows of itself at one moment. It is written by
+// node.run, but for node.retryLogin; everybody else reads and waits.
 type view struct {
 	state   State
-	netMap  *netmap.Map // nil until the first one
+	netMap  *netmap.Map // never nil in StateRunning; nil before the first one, and after the end
 	relay   magicsock.Local
 	authURL string // in StateNeedsLogin
 	expired bool   // the node was a member until its key expired
 	err     error  // in StateFailed the reason, before StateRunning the last problem
 }
 
-// waitUp waits until the node is a member of the mesh. It gives up when only
-// the caller can bring that about.
-func (n *node) waitUp(ctx context.Context) error {
-	var last view
-	err := n.view.wait(ctx, func(v view) (bool, error) {
-		last = v
-		switch v.state {
-		case StateRunning:
-			return true, nil
-		case StateFailed:
-			return true, v.err
-		case StateClosed:
-			return true, net.ErrClosed
-		case StateNeedsLogin:
-			if n.cfg.onAuthURL == nil {
-				return true, &NeedsLoginError{URL: v.authURL, Expired: v.expired}
-			}
+// up reports whether the node is a member of the mesh. It is an error when only
+// the caller can bring that about; a patient one is told of logins elsewhere,
+// and waits.
+func (v view) up(patient bool) (bool, error) {
+	switch v.state {
+	case StateRunning:
+		return true, nil
+	case StateFailed:
+		return false, v.err
+	case StateClosed:
+		return false, net.ErrClosed
+	case StateNeedsLogin:
+		if !patient {
+			return false, &NeedsLoginError{URL: v.authURL, Expired: v.expired}
 		}
-		return false, nil
-	})
-	if err != nil && errors.Is(err, ctx.Err()) {
-		return fmt.Errorf("%w while %s", err, last.obstacle())
 	}
-	return err
+	return false, nil
 }
 
 // obstacle says what keeps the node from being up.
@@ -61,29 +55,60 @@ func (v view) obstacle() string {
 	return "waiting for the coordinator"
 }
 
-// waitRelay waits until the home relay is connected.
-func (n *node) waitRelay(ctx context.Context) error {
-	return n.view.wait(ctx, func(v view) (bool, error) {
-		if v.state == StateClosed {
-			return true, net.ErrClosed
-		}
-		return v.relay.Connected || len(v.netMap.DERPMap.IDs()) == 0, nil
-	})
-}
-
-func (n *node) ips() (ip4, ip6 netip.Addr) {
-	m := n.view.load().netMap
-	if m == nil {
+// ips returns the node's addresses, the first of each IP version.
+func (v view) ips() (ip4, ip6 netip.Addr) {
+	if v.netMap == nil {
 		return
 	}
-	for _, p := range m.Self.Addresses {
+	for _, a := range addrs(v.netMap.Self) {
 		switch {
-		case !p.IsSingleIP():
-		case p.Addr().Is4() && !ip4.IsValid():
-			ip4 = p.Addr()
-		case p.Addr().Is6() && !ip6.IsValid():
-			ip6 = p.Addr()
+		case a.Is4() && !ip4.IsValid():
+			ip4 = a
+		case a.Is6() && !ip6.IsValid():
+			ip6 = a
 		}
 	}
 	return ip4, ip6
+}
+
+// waitUp waits until the node is a member of the mesh, and returns the view in
+// which it is.
+func (n *node) waitUp(ctx context.Context) (view, error) {
+	v, err := n.view.wait(ctx, func(v view) (bool, error) { return v.up(n.cfg.onAuthURL != nil) })
+	if ctxErr := ctx.Err(); err != nil && err == ctxErr {
+		err = &waitError{ctxErr, v.obstacle()}
+	}
+	return v, err
+}
+
+// A waitError is that a context ended before the node was up.
+type waitError struct {
+	ctxErr   error
+	obstacle string
+}
+
+func (e *waitError) Error() string { return fmt.Sprintf("%v while %s", e.ctxErr, e.obstacle) }
+
+func (e *waitError) Unwrap() error { return e.ctxErr }
+
+// Timeout makes the [*net.OpError] around it say so too.
+func (e *waitError) Timeout() bool { return errors.Is(e.ctxErr, context.DeadlineExceeded) }
+
+// relayGrace is how long Up waits for the home relay once all else is ready.
+// A node is of use without it: it may be that only the relay is down.
+const relayGrace = 5 * time.Second
+
+// waitReady waits until the node is up and, for a while, until its home relay
+// is connected.
+func (n *node) waitReady(ctx context.Context) error {
+	if _, err := n.waitUp(ctx); err != nil {
+		return err
+	}
+	graceful, cancel := context.WithTimeout(ctx, relayGrace)
+	defer cancel()
+	n.view.wait(graceful, func(v view) (bool, error) {
+		return v.state != StateRunning || v.relay.Connected || len(v.netMap.DERPMap.IDs()) == 0, nil
+	})
+	_, err := n.waitUp(ctx) // it may no longer be up
+	return err
 }

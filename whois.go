@@ -11,6 +11,7 @@ import (
 
 // WhoIs says who has an address of the mesh.
 type WhoIs struct {
+	// Node has no counters and no LastHandshake: those are in [Status].
 	Node PeerStatus
 	// User owns the node. It is the zero User when the node is tagged.
 	User User
@@ -35,14 +36,11 @@ func (s *Server) WhoIs(ctx context.Context, addr string) (*WhoIs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("meshnet: who is %q: %w", addr, err)
 	}
-	n, err := s.start()
-	if err == nil {
-		err = n.waitUp(ctx)
-	}
+	n, v, err := s.member(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("meshnet: who is %v: %w", ip, err)
 	}
-	who, ok := n.whoIs(ip)
+	who, ok := n.whoIs(v, ip)
 	if !ok {
 		return nil, fmt.Errorf("meshnet: no node of the mesh has the address %v", ip)
 	}
@@ -58,16 +56,14 @@ func parseIP(addr string) (netip.Addr, error) {
 	return ip.Unmap(), err
 }
 
-func (n *node) whoIs(ip netip.Addr) (*WhoIs, bool) {
-	m := n.view.load().netMap
-	if m == nil {
-		return nil, false
-	}
+func (n *node) whoIs(v view, ip netip.Addr) (*WhoIs, bool) {
+	m := v.netMap
 	p, ok := m.ByAddr(ip)
 	if !ok {
 		return nil, false
 	}
-	who := &WhoIs{Node: describe(m, p, time.Now()), Capabilities: n.capabilities(ip)}
+	who := &WhoIs{Node: describe(m, p, time.Now()), Capabilities: n.capabilities(v, ip)}
+	who.Node.Path = n.path(m, p)
 	if profile, ok := m.User(p.User); ok && len(p.Tags) == 0 {
 		who.User = User{profile.LoginName, profile.DisplayName, profile.ProfilePicURL}
 	}
@@ -76,8 +72,8 @@ func (n *node) whoIs(ip netip.Addr) (*WhoIs, bool) {
 
 // capabilities returns what the policy grants to the peer at ip here, at the
 // address of ours of the same IP version. The values are the caller's own.
-func (n *node) capabilities(ip netip.Addr) map[string][]json.RawMessage {
-	here, ip6 := n.ips()
+func (n *node) capabilities(v view, ip netip.Addr) map[string][]json.RawMessage {
+	here, ip6 := v.ips()
 	if ip.Is6() {
 		here = ip6
 	}
