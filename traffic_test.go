@@ -366,7 +366,7 @@ func TestRestarts(t *testing.T) {
 	again("while the coordinator is away")
 	m.startCoord()
 	c := m.up("c") // is seen by a once a is back at the coordinator
-	if err := a.running().view.wait(testCtx(t), func(v view) (bool, error) {
+	if _, err := a.running().view.wait(testCtx(t), func(v view) (bool, error) {
 		_, ok := v.netMap.ByKey(c.Status().Self.Key)
 		return ok, nil
 	}); err != nil {
