@@ -3,6 +3,7 @@ package netstack
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -134,22 +135,12 @@ func (s *Stack) destination(remote netip.AddrPort) (netip.AddrPort, error) {
 	case ip.IsLoopback():
 		return remote, syscall.ENETUNREACH
 	case ip.IsUnspecified():
-		own := s.addrsLike(ip)
-		if len(own) == 0 {
+		own := *s.addrs.Load()
+		i := slices.IndexFunc(own, func(addr netip.Addr) bool { return addr.Is4() == ip.Is4() })
+		if i < 0 {
 			return remote, syscall.ENETUNREACH
 		}
-		ip = own[0]
+		ip = own[i]
 	}
 	return netip.AddrPortFrom(ip, remote.Port()), nil
-}
-
-// addrsLike returns our addresses of the same family as ip.
-func (s *Stack) addrsLike(ip netip.Addr) []netip.Addr {
-	var own []netip.Addr
-	for _, addr := range *s.addrs.Load() {
-		if addr.Is4() == ip.Is4() {
-			own = append(own, addr)
-		}
-	}
-	return own
 }

@@ -26,12 +26,17 @@ type origins struct {
 	byPeer map[netip.AddrPort]netip.Addr
 }
 
-// note remembers that peer wrote to local.
-func (o *origins) note(peer netip.AddrPort, local netip.Addr, s *Stack) {
-	several := len(s.addrsLike(local)) > 1
+// note remembers that peer wrote to local, one of our addresses.
+func (o *origins) note(peer netip.AddrPort, local netip.Addr, addrs []netip.Addr) {
+	family := 0
+	for _, addr := range addrs {
+		if addr.Is4() == local.Is4() {
+			family++
+		}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !several {
+	if family < 2 {
 		delete(o.byPeer, peer)
 		return
 	}

@@ -43,8 +43,8 @@ func abort(ep tcpip.Endpoint) {
 	ep.(stack.TransportEndpoint).Abort()
 }
 
-// await calls try until it neither blocks nor needs to: the socket is ready,
-// it fails, it is closed, or expired is.
+// await calls try until it does not say that it would block, waiting for events
+// in between. It gives up when expired is closed, or the socket or the stack.
 func (s *socket) await(events waiter.EventMask, expired <-chan struct{}, try func() tcpip.Error) error {
 	if s.isClosed() {
 		return net.ErrClosed
@@ -100,13 +100,16 @@ func (s *socket) isClosed() bool {
 
 // Close ends the socket and wakes everybody who waits for it.
 func (s *socket) Close() error {
-	err := s.opError("close", "close", s.remote, net.ErrClosed)
+	first := false
 	s.stop.Do(func() {
-		err = nil
+		first = true
 		close(s.closed)
 		s.ep.Close()
 	})
-	return err
+	if !first {
+		return s.opError("close", "close", s.remote, net.ErrClosed)
+	}
+	return nil
 }
 
 // LocalAddr returns our address.

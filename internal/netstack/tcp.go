@@ -196,22 +196,22 @@ func (c *tcpConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	var n int
+	var (
+		n     int
+		ended bool
+	)
 	err := c.await(waiter.ReadableEvents, c.read.wait(), func() tcpip.Error {
 		w := tcpip.SliceWriter(p)
 		result, err := c.ep.Read(&w, tcpip.ReadOptions{})
 		n = result.Count
-		if _, ended := err.(*tcpip.ErrClosedForReceive); ended && !c.isClosed() {
-			n = -1
-			return nil
-		}
+		_, ended = err.(*tcpip.ErrClosedForReceive)
 		return err
 	})
 	switch {
+	case ended && !c.isClosed():
+		return 0, io.EOF
 	case err != nil:
 		return 0, c.opError("read", "read", c.remote, err)
-	case n < 0:
-		return 0, io.EOF
 	}
 	c.ep.ModerateRecvBuf(n)
 	return n, nil

@@ -148,7 +148,7 @@ func (c *udpConn) receive(p []byte) (int, netip.AddrPort, error) {
 	}
 	from := fromFull(result.RemoteAddr)
 	if c.origins != nil {
-		c.origins.note(from, arrivedAt(result.ControlMessages), c.stack)
+		c.origins.note(from, arrivedAt(result.ControlMessages), *c.stack.addrs.Load())
 	}
 	return min(result.Count, len(p)), from, nil
 }
