@@ -128,9 +128,8 @@ func (m *memBind) Send(bufs [][]byte, _ conn.Endpoint) error {
 }
 
 func (m *memBind) Close() error {
-	if m.closed != nil {
+	if m.closed != nil && !isClosed(m.closed) {
 		close(m.closed)
-		m.closed = nil
 	}
 	return nil
 }
