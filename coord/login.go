@@ -23,6 +23,7 @@ type login struct {
 	nodeKey  key.NodePublic
 	expires  time.Time
 	approved bool
+	decided  chan struct{} // closed when it is approved or has expired
 }
 
 // errTooManyLogins is answered as "too many requests": try again later.
@@ -44,6 +45,7 @@ func (s *state) loginFor(now time.Time, machine key.MachinePublic, req *tailcfg.
 		machine: machine,
 		nodeKey: req.NodeKey,
 		expires: now.Add(loginLifetime),
+		decided: make(chan struct{}),
 	}
 	s.logins[l.id] = l
 	return l, nil
@@ -60,7 +62,10 @@ func (s *state) approve(now time.Time, text string) error {
 	if l == nil || !now.Before(l.expires) {
 		return errors.New("coord: no registration waits under this URL; it may have expired")
 	}
-	l.approved, l.expires = true, now.Add(loginLifetime)
-	s.revision++ // wakes the node that waits
+	l.expires = now.Add(loginLifetime)
+	if !l.approved {
+		l.approved = true
+		close(l.decided)
+	}
 	return nil
 }

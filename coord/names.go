@@ -33,7 +33,7 @@ func label(hostname string) string {
 	if name == "" || name == "localhost" { // nobody means another machine by it
 		return nameless
 	}
-	return name
+	return strings.Clone(name) // which may be little of b
 }
 
 // trimLabel cuts name to a label of at most limit bytes.

@@ -21,7 +21,7 @@ const (
 
 	handshakeTimeout = 10 * time.Second // and as much again until the first request
 	bodyTimeout      = 20 * time.Second // for all of a request's body
-	maxBody          = 1 << 20          // bytes of a request; as in Headscale
+	maxBody          = 128 << 10        // bytes of a request; nodes send some thousand
 	maxConns         = 8192             // at once
 )
 
@@ -160,7 +160,7 @@ func (s *Server) newNoiseServer() *noiseServer {
 		Handler:   s.noiseHandler(),
 		Protocols: new(http.Protocols),
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 32,
+			MaxConcurrentStreams: 8, // nodes need three or four
 			// A machine that has gone without a word is found out.
 			SendPingTimeout:  time.Minute,
 			WriteByteTimeout: time.Minute,

@@ -43,19 +43,36 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 // pending waits until that is decided.
 func (s *Server) register(ctx context.Context, conn *controlConn, req *tailcfg.RegisterRequest) (a admission, err error) {
 	for {
-		news := s.current.Load().stale // before we decide, so that no approval is missed
 		s.decide(func(now time.Time, st *state) {
 			a, err = st.register(now, conn.Peer(), req)
 		})
 		if err != nil || a.login == nil || a.login.id != loginID(req.Followup) {
 			return a, err
 		}
+		req = waiting(req, a.login)
 		select {
-		case <-news:
+		case <-a.login.decided:
 		case <-ctx.Done():
 			return a, ctx.Err()
 		}
 	}
+}
+
+// waiting returns what has to be kept of a registration that waits: little,
+// because anybody can have many of them wait.
+func waiting(req *tailcfg.RegisterRequest, l *login) *tailcfg.RegisterRequest {
+	kept := &tailcfg.RegisterRequest{
+		Version:    req.Version,
+		NodeKey:    req.NodeKey,
+		OldNodeKey: req.OldNodeKey,
+		Followup:   l.id,
+		Ephemeral:  req.Ephemeral,
+	}
+	if req.Hostinfo != nil {
+		h := bounded(req.Hostinfo)
+		kept.Hostinfo = &h
+	}
+	return kept
 }
 
 func (s *Server) registerResponse(conn *controlConn, a admission) tailcfg.RegisterResponse {

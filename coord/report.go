@@ -88,7 +88,8 @@ func bounded(h *tailcfg.Hostinfo) tailcfg.Hostinfo {
 	return tailcfg.Hostinfo{OS: cut(h.OS), Hostname: cut(h.Hostname)}
 }
 
-func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), 256)], "") }
+// cut returns the beginning of s, and does not hold on to the rest.
+func cut(s string) string { return strings.Clone(strings.ToValidUTF8(s[:min(len(s), 256)], "")) }
 
 // usableEndpoints returns those at which a peer could reach the node.
 func usableEndpoints(eps []netip.AddrPort) []netip.AddrPort {

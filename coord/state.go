@@ -37,7 +37,7 @@ type state struct {
 	// when. Those for whom nothing is left to do are not in it.
 	away map[tailcfg.NodeID]time.Time
 
-	// revision counts the changes of all the above but away.
+	// revision counts the changes of all the above but logins and away.
 	revision uint64
 }
 
@@ -127,9 +127,12 @@ func (s *state) advance(now time.Time) {
 		}
 	}
 	for id, l := range s.logins {
-		if !now.Before(l.expires) {
-			delete(s.logins, id)
-			s.revision++ // wakes who waits for it
+		if now.Before(l.expires) {
+			continue
+		}
+		delete(s.logins, id)
+		if !l.approved {
+			close(l.decided)
 		}
 	}
 }
