@@ -1,10 +1,12 @@
 package coord
 
 import (
+	"io"
 	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // TestWaitingIsCheap has a machine that nobody knows wait for approval, many
@@ -51,4 +53,54 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// TestAnswersNobodyTakes has a machine that asks and allows no byte of an
+// answer's body to be sent: its requests come to an end nevertheless.
+func TestAnswersNobodyTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := serve(t, Config{})
+		conn, err := ts.machine().upgrade()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		noWindow := []byte{0, 4, 0, 0, 0, 0} // SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113, section 6.5.2)
+		asks := append([]byte{0x83, 0x86, 0x01, 1, 'c', 0x04, 2}, "/x"...)
+		go func() {
+			io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+			writeFrame2(conn, 4, 0, 0, noWindow)
+			writeFrame2(conn, 1, 1|4, 1, asks) // the end of the request, and of its headers
+		}()
+		for start := time.Now(); ; {
+			kind, flags, payload, err := readFrame2(conn)
+			after := time.Since(start)
+			switch {
+			case err != nil:
+				t.Fatalf("the connection ends after %v: %v", after, err)
+			case after > frameTimeout:
+				t.Fatalf("a request lives for more than %v", after)
+			case kind == 6 && flags == 0: // PING
+				go writeFrame2(conn, 6, 1, 0, payload)
+			case kind == 3: // RST_STREAM
+				return
+			}
+		}
+	})
+}
+
+// writeFrame2 writes a frame of HTTP/2.
+func writeFrame2(w io.Writer, kind, flags, stream byte, payload []byte) {
+	head := []byte{0, 0, byte(len(payload)), kind, flags, 0, 0, 0, stream}
+	w.Write(append(head, payload...))
+}
+
+func readFrame2(r io.Reader) (kind, flags byte, payload []byte, err error) {
+	var head [9]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, 0, nil, err
+	}
+	payload = make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+	_, err = io.ReadFull(r, payload)
+	return head[3], head[4], payload, err
 }

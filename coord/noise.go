@@ -201,6 +201,8 @@ func (s *Server) noiseHandler() http.Handler {
 		}
 		defer s.work.end()
 		mux.ServeHTTP(w, r)
+		// What is left to be written now waits for the machine to allow it.
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(frameTimeout))
 	})
 }
 
