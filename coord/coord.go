@@ -90,6 +90,7 @@ type Server struct {
 	public *http.ServeMux
 
 	noise *noiseServer
+	conns conns
 	ctx   context.Context // done when the server is closed
 	close func()
 	work  work // requests, connections and goroutines; Close waits for them

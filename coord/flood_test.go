@@ -1,7 +1,10 @@
 package coord
 
 import (
+	"errors"
 	"io"
+	"net"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -53,6 +56,56 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// TestConnectionsOfAMachine has one that connects again and again.
+func TestConnectionsOfAMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := serve(t, Config{})
+		m := ts.machine()
+		var conns []net.Conn
+		for range maxConnsPerMachine + 2 {
+			conn, err := m.upgrade()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			synctest.Wait() // until it is being served
+			conns = append(conns, conn)
+		}
+		for i, conn := range conns {
+			conn.SetReadDeadline(time.Now().Add(time.Second))
+			_, err := conn.Read(make([]byte, 1))
+			if open := errors.Is(err, os.ErrDeadlineExceeded); open != (i >= 2) {
+				t.Errorf("connection %d of %d: %v", i+1, len(conns), err)
+			}
+		}
+	})
+}
+
+// TestStrangersKeepNobodyOut has as many connections as there may be of
+// machines without a node.
+func TestStrangersKeepNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := serve(t, Config{})
+		authKey := ts.reusable(AuthKeyOptions{})
+		first, second, third := ts.machine(), ts.machine(), ts.machine()
+		first.join("first", authKey)
+		second.join("second", authKey)
+		first.http.CloseIdleConnections()
+		synctest.Wait()
+		if c := &ts.Server.conns; c.total != 1 || c.strangers != 0 {
+			t.Errorf("%d connections, of which %d of strangers; want that of the second machine", c.total, c.strangers)
+		}
+		ts.Server.conns.strangers += maxStrangers
+		defer func() { ts.Server.conns.strangers -= maxStrangers }()
+		if _, err := third.post(t.Context(), "/machine/register", request(third.node, "third", authKey)); err == nil {
+			t.Error("one more stranger is let in")
+		}
+		if resp := first.register(request(first.node, "first", "")); !resp.MachineAuthorized {
+			t.Errorf("a machine with a node is not let in: %+v", resp)
+		}
+	})
 }
 
 // TestAnswersNobodyTakes has a machine that asks and allows no byte of an

@@ -22,7 +22,6 @@ const (
 	handshakeTimeout = 10 * time.Second // and as much again until the first request
 	bodyTimeout      = 20 * time.Second // for all of a request's body
 	maxBody          = 128 << 10        // bytes of a request; nodes send some thousand
-	maxConns         = 8192             // at once
 )
 
 // serveUpgrade answers POST /ts2021: it turns the connection into one between
@@ -33,15 +32,8 @@ func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this is the path of the control protocol: it wants an upgrade to "+upgradeProtocol, http.StatusBadRequest)
 		return
 	}
-	select {
-	case s.noise.slots <- struct{}{}:
-	default:
-		http.Error(w, "too many connections", http.StatusServiceUnavailable)
-		return
-	}
 	conn, err := s.accept(w, initiation)
 	if err != nil {
-		<-s.noise.slots
 		s.log.Debug("control connection failed", "remote", r.RemoteAddr, "err", err)
 		return
 	}
@@ -105,13 +97,22 @@ type controlConn struct {
 func (s *Server) hand(conn *controlConn) {
 	if !s.work.begin() {
 		conn.Close()
-		<-s.noise.slots
 		return
+	}
+	oldest, ok := s.conns.add(conn, s.current.Load().hasMachine(conn.Peer()))
+	if !ok {
+		s.log.Debug("too many control connections", "remote", conn.RemoteAddr())
+		conn.Close()
+		s.work.end()
+		return
+	}
+	if oldest != nil {
+		oldest.Close() // the server then ends it
 	}
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
 	conn.end = func() {
 		stop()
-		<-s.noise.slots
+		s.conns.remove(conn)
 		s.work.end()
 	}
 	select {
@@ -128,7 +129,6 @@ type noiseServer struct {
 	http  *http.Server
 	done  <-chan struct{}
 	conns chan *controlConn
-	slots chan struct{} // holds one for each connection
 }
 
 func (n *noiseServer) serve() { n.http.Serve(n) }
@@ -183,7 +183,6 @@ func (s *Server) newNoiseServer() *noiseServer {
 		http:  h2,
 		done:  s.ctx.Done(),
 		conns: make(chan *controlConn),
-		slots: make(chan struct{}, maxConns),
 	}
 }
 

@@ -84,6 +84,7 @@ func (s *Server) registerResponse(conn *controlConn, a admission) tailcfg.Regist
 		s.log.Info("a node waits for approval", "machine", conn.Peer(), "url", url)
 		return tailcfg.RegisterResponse{AuthURL: url}
 	}
+	s.conns.joined(conn.Peer())
 	s.log.Info("node registered", "node", a.node.Name, "id", a.node.ID, "ipv4", a.node.IPv4)
 	profile := s.current.Load().profile(a.node.User)
 	return tailcfg.RegisterResponse{

@@ -468,8 +468,8 @@ func TestHandshake(t *testing.T) {
 			t.Error("a connection that does not read its handshake is kept")
 		}
 		synctest.Wait()
-		if n := len(ts.noise.slots); n != 0 {
-			t.Errorf("%d connections are still counted", n)
+		if c := &ts.Server.conns; c.total != 0 || c.strangers != 0 || len(c.machines) != 0 {
+			t.Errorf("%d connections are still counted, %d of strangers", c.total, c.strangers)
 		}
 	})
 }

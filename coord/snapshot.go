@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
+	"github.com/meshnet-go/meshnet/key"
 )
 
 // snapshot is the tailnet of one moment, as map streams tell it to nodes. It is
@@ -27,6 +28,11 @@ func (s *snapshot) find(id tailcfg.NodeID) *node {
 		return nil
 	}
 	return s.nodes[i]
+}
+
+// hasMachine reports whether the machine has a node.
+func (s *snapshot) hasMachine(machine key.MachinePublic) bool {
+	return slices.ContainsFunc(s.nodes, func(n *node) bool { return n.Machine == machine })
 }
 
 // profiles returns the users that own the nodes.
