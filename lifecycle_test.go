@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/meshnet-go/meshnet/coord"
+	"github.com/meshnet-go/meshnet/key"
 )
 
 // everything calls each method that needs a running node, and returns the
@@ -85,28 +89,149 @@ func TestCloseDuringUp(t *testing.T) {
 	}
 }
 
-func TestCloseWithoutACoordinator(t *testing.T) {
+// TestCloseDuringEverything closes nodes that are up, and some that have
+// failed, under every other call.
+func TestCloseDuringEverything(t *testing.T) {
+	m := newMesh(t, nil)
+	for i := range 10 {
+		s := m.server("node")
+		if i%2 == 1 {
+			s.AuthKey = "meshkey-nobody-made"
+		}
+		s.Up(testCtx(t))
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for method, err := range everything(testCtx(t), s) {
+					if errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("%s hangs: %v", method, err)
+					}
+				}
+				s.IPs()
+				s.Status()
+			})
+		}
+		all.Go(func() { s.Close() })
+		all.Wait()
+		wantClosed(t, s)
+	}
+}
+
+func TestCloseEndsWaitingCalls(t *testing.T) {
+	s := noCoordinator(t)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan error, 3)
+	go func() { _, err := s.Up(testCtx(t)); results <- err }()
+	go func() { _, err := s.Dial(testCtx(t), "udp", "peer:80"); results <- err }()
+	go func() { _, err := s.WhoIs(testCtx(t), "100.64.0.1"); results <- err }()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	for range cap(results) {
+		if err := <-results; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a call that waited at Close: %v", err)
+		}
+	}
+}
+
+// noCoordinator returns a node whose coordinator takes connections and says
+// nothing.
+func noCoordinator(t *testing.T) *Server {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close() // accepts nothing: whoever dials waits
 	s := &Server{ControlURL: "http://" + ln.Addr().String(), Ephemeral: true}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(func() {
+		s.Close()
+		ln.Close()
+	})
+	return s
+}
+
+func TestContextsEndTheWaitForTheCoordinator(t *testing.T) {
+	s := noCoordinator(t)
+	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Up(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("Up with a cancelled context: %v", err)
+	late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+	defer cancel()
+	for _, network := range []string{"tcp", "udp"} {
+		for ctx, timeout := range map[context.Context]bool{cancelled: false, late: true} {
+			conn, err := s.Dial(ctx, network, "100.64.0.2:80")
+			op, ok := err.(*net.OpError)
+			if !ok || op.Op != "dial" || op.Net != network || !errors.Is(err, ctx.Err()) || op.Timeout() != timeout {
+				t.Errorf("Dial %s: %#v", network, err)
+			}
+			if conn != nil {
+				t.Errorf("Dial %s: a connection comes with the error", network)
+			}
+			if _, err := s.Up(ctx); !errors.Is(err, ctx.Err()) || !strings.Contains(err.Error(), "waiting for the coordinator") {
+				t.Errorf("Up: %v", err)
+			}
+			if _, err := s.WhoIs(ctx, "100.64.0.2"); !errors.Is(err, ctx.Err()) {
+				t.Errorf("WhoIs: %v", err)
+			}
+		}
 	}
-	if _, err := s.Dial(ctx, "tcp", "peer:80"); !errors.Is(err, context.Canceled) {
-		t.Errorf("Dial with a cancelled context: %v", err)
+	if got := s.Status().State; got != StateStarting {
+		t.Errorf("the state is %q", got)
+	}
+}
+
+func TestCloseWithoutACoordinator(t *testing.T) {
+	s := noCoordinator(t)
+	if _, err := s.Listen("tcp", ":80"); err != nil { // does not wait
+		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 	wantClosed(t, s)
+}
+
+// TestUpAloneAndWithoutARelay has neither peers nor a relay that answers: the
+// node is a member all the same, and says so.
+func TestUpAloneAndWithoutARelay(t *testing.T) {
+	m := newMesh(t, nil)
+	m.relay.stop()
+	defer m.startRelay() // for the end of the test
+	s := m.server("node")
+	if _, err := s.WhoIs(testCtx(t), "100.64.0.1"); err != nil { // waits for membership, not for the relay
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // no time for the relay
+	if status, err := s.Up(ctx); err != nil || status.State != StateRunning {
+		t.Errorf("Up: %+v, %v", status, err)
+	}
+}
+
+func TestEveryCallStartsTheNode(t *testing.T) {
+	m := newMesh(t, nil)
+	b := m.server("b")
+	echo(t, b, "tcp")
+	if _, err := b.Up(testCtx(t)); err != nil {
+		t.Fatal(err)
+	}
+	a := m.server("a")
+	conn, err := a.Dial(testCtx(t), "tcp", "b:7")
+	if err != nil {
+		t.Fatalf("Dial is the first call: %v", err)
+	}
+	conn.Close()
+	c := m.server("c")
+	echo(t, c, "udp") // ListenPacket
+	if c.running() == nil {
+		t.Error("ListenPacket is the first call, and does not start the node")
+	}
+	b4, _ := b.IPs()
+	who, err := m.server("d").WhoIs(testCtx(t), b4.String())
+	if err != nil || who.Node.Name != "b.mesh.internal" {
+		t.Errorf("WhoIs is the first call: %+v, %v", who, err)
+	}
 }
 
 func TestCloseEndsWhatIsOpen(t *testing.T) {
@@ -177,6 +302,62 @@ func TestRestartKeepsTheNode(t *testing.T) {
 	}
 	if status.Self.ID != before.ID || status.Self.Key != before.Key || status.Self.Name != before.Name {
 		t.Errorf("came back as %+v, was %+v", status.Self, before)
+	}
+}
+
+func TestDirKeepsTheNode(t *testing.T) {
+	m := newMesh(t, nil)
+	dir := t.TempDir()
+	var keys []key.NodePublic
+	for range 2 {
+		s := m.server("node")
+		s.Store, s.Dir = nil, dir
+		status, err := s.Up(testCtx(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, status.Self.Key)
+		s.Close()
+	}
+	if keys[0] != keys[1] {
+		t.Error("the node's key is not kept")
+	}
+}
+
+func TestOneTimeAuthKeyAcrossRestarts(t *testing.T) {
+	m := newMesh(t, nil)
+	once, err := m.coord.CreateAuthKey(coord.AuthKeyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := NewMemoryStore()
+	for range 3 {
+		s := m.server("node")
+		s.Store, s.AuthKey = store, once+"\n"
+		if _, err := s.Up(testCtx(t)); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	if n := len(m.coord.Nodes()); n != 1 {
+		t.Errorf("the coordinator knows %d nodes", n)
+	}
+}
+
+func TestLostStateMakesAnotherNodeWithAnotherName(t *testing.T) {
+	m := newMesh(t, nil)
+	var names []string
+	for range 2 {
+		s := m.server("node") // with an empty store
+		status, err := s.Up(testCtx(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, status.Self.Name)
+		s.Close()
+	}
+	if want := []string{"node.mesh.internal", "node-1.mesh.internal"}; !slices.Equal(names, want) {
+		t.Errorf("the names are %q, want %q", names, want)
 	}
 }
 
