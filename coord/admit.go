@@ -15,6 +15,11 @@ import (
 // from 113 on nodes know everything we send, such as HomeDERP and rules by name.
 const minVersion tailcfg.CapabilityVersion = 113
 
+// maxNodes bounds the tailnet, which anybody with a reusable auth key can make
+// grow. Every node is told of every other, so that many more would not work
+// well anyway.
+const maxNodes = 10_000
+
 // The users that nodes belong to.
 const (
 	defaultUser tailcfg.UserID = 1
@@ -187,6 +192,9 @@ func (s *state) record(now time.Time, machine key.MachinePublic, old *node) (*no
 	if old != nil {
 		n := *old
 		return &n, nil
+	}
+	if len(s.nodes) >= maxNodes {
+		return nil, refusal(fmt.Sprintf("the tailnet is full: it has %d nodes", len(s.nodes)))
 	}
 	ipv4, ipv6, err := s.alloc.allocate(s.takenAddrs())
 	if err != nil {

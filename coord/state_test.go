@@ -324,6 +324,22 @@ func TestLoginsAreBounded(t *testing.T) {
 	}
 }
 
+func TestNodesAreBounded(t *testing.T) {
+	s := testState()
+	authKey := s.authKey(t, AuthKeyOptions{Reusable: true})
+	n := s.join(t, "first")
+	for len(s.nodes) < maxNodes {
+		s.lastID++
+		s.put(&node{ID: s.lastID, Key: key.NodePublicFromRaw32([32]byte{byte(s.lastID), byte(s.lastID >> 8)})})
+	}
+	a, err := s.register(epoch, machineKey(), request(nodeKey(), "late", authKey))
+	wantRefused(t, "one node more", "full", a, err)
+	rotated := request(nodeKey(), "first", "")
+	rotated.OldNodeKey = n.Key
+	a, err = s.register(epoch, n.Machine, rotated)
+	wantNode(t, "a node that changes its key", a, err)
+}
+
 func TestPresence(t *testing.T) {
 	s := testState()
 	n := s.joinWith(t, "job", AuthKeyOptions{Ephemeral: true})
