@@ -5,30 +5,35 @@ import (
 	"testing"
 )
 
+// same compares with what is stored, because private keys hide from ==.
+func same(a, b identity) bool {
+	return a.machine.Secret() == b.machine.Secret() && a.node.Secret() == b.node.Secret() && a.oldNode == b.oldNode
+}
+
 func TestIdentityIsKept(t *testing.T) {
 	store := NewMemoryStore()
 	first, err := loadIdentity(store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := loadIdentity(store); err != nil || again != first {
+	if again, err := loadIdentity(store); err != nil || !same(again, first) {
 		t.Errorf("another run has other keys: %v", err)
 	}
 	rotated, err := first.rotate(store)
-	if err != nil || rotated.machine != first.machine || rotated.node == first.node || rotated.oldNode != first.node.Public() {
+	if err != nil || rotated.machine.Public() != first.machine.Public() || rotated.node.Public() == first.node.Public() || rotated.oldNode != first.node.Public() {
 		t.Errorf("rotated to the wrong keys: %v", err)
 	}
-	if again, err := loadIdentity(store); err != nil || again != rotated {
+	if again, err := loadIdentity(store); err != nil || !same(again, rotated) {
 		t.Errorf("a rotated key, or the one it replaces, is not kept: %v", err)
 	}
-	if twice, err := rotated.rotate(store); err != nil || twice.oldNode != first.node.Public() || twice.node == rotated.node {
+	if twice, err := rotated.rotate(store); err != nil || twice.oldNode != first.node.Public() || twice.node.Public() == rotated.node.Public() {
 		t.Errorf("a key that was never taken counts as the old one: %v", err)
 	}
 	accepted, err := rotated.accepted(store)
 	if err != nil || !accepted.oldNode.IsZero() {
 		t.Errorf("the replaced key is not forgotten: %v", err)
 	}
-	if again, err := loadIdentity(store); err != nil || again != accepted {
+	if again, err := loadIdentity(store); err != nil || !same(again, accepted) {
 		t.Errorf("the replaced key is not forgotten durably: %v", err)
 	}
 }

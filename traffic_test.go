@@ -3,20 +3,14 @@ package meshnet
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/net/nettest"
-
-	"github.com/meshnet-go/meshnet/coord"
 )
 
 // pair returns both ends of a connection from a to b.
@@ -53,49 +47,6 @@ func TestConnIsAnOrdinaryConn(t *testing.T) {
 		c1, c2 = pair(t, a, ln, "b:80")
 		return c1, c2, func() { c1.Close(); c2.Close() }, nil
 	})
-}
-
-func TestDialByEveryNameAndAddress(t *testing.T) {
-	m := newMesh(t, func(c *coord.Config) {
-		c.ExtraRecords = []coord.Record{{Name: "db.example.com", Addr: netip.MustParseAddr("100.64.0.2")}}
-	})
-	a, b := m.up("a"), m.up("b")
-	b4, b6 := b.IPs()
-	if b4 != netip.MustParseAddr("100.64.0.2") {
-		t.Fatalf("b has the address %v", b4)
-	}
-	for _, network := range []string{"tcp", "udp"} {
-		echo(t, b, network)
-		for _, tt := range []struct{ network, host string }{
-			{network, "b"},
-			{network, "B"},
-			{network, "b.mesh.internal"},
-			{network, "b.mesh.internal."},
-			{network, "db.example.com"},
-			{network, b4.String()},
-			{network, "[" + b6.String() + "]"},
-			{network + "4", "b"},
-			{network + "6", "b"},
-		} {
-			conn, err := a.Dial(testCtx(t), tt.network, tt.host+":7")
-			if err != nil {
-				t.Errorf("%s %s: %v", tt.network, tt.host, err)
-				continue
-			}
-			remote := netip.MustParseAddrPort(conn.RemoteAddr().String()).Addr()
-			if want6 := strings.HasSuffix(tt.network, "6") || strings.HasPrefix(tt.host, "["); remote.Is6() != want6 {
-				t.Errorf("%s %s: connected to %v", tt.network, tt.host, remote)
-			}
-			if _, err := io.WriteString(conn, "hello"); err != nil {
-				t.Errorf("%s %s: %v", tt.network, tt.host, err)
-			}
-			got := make([]byte, 5)
-			if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello" {
-				t.Errorf("%s %s: the echo is %q, %v", tt.network, tt.host, got, err)
-			}
-			conn.Close()
-		}
-	}
 }
 
 // echo answers everything on port 7 of s with itself until s is closed.
@@ -136,117 +87,6 @@ func echo(t *testing.T, s *Server, network string) {
 	}()
 }
 
-func TestDialErrors(t *testing.T) {
-	m := newMesh(t, nil)
-	a := m.up("a")
-	m.up("b")
-	for _, tt := range []struct {
-		why, network, address string
-		check                 func(error) bool
-	}{
-		{"a name the mesh does not know", "tcp", "example.com:80", func(err error) bool {
-			var dns *net.DNSError
-			return errors.As(err, &dns) && dns.IsNotFound
-		}},
-		{"a name the host knows", "tcp", "localhost:80", func(err error) bool {
-			var dns *net.DNSError
-			return errors.As(err, &dns) && dns.IsNotFound
-		}},
-		{"an address of the host", "tcp", "127.0.0.1:80", is(syscall.ENETUNREACH)},
-		{"an address of nobody", "udp", "100.64.9.9:80", is(syscall.ENETUNREACH)},
-		{"a port where nobody listens", "tcp", "b:81", is(syscall.ECONNREFUSED)},
-		{"a network that is none", "ip", "b:80", func(err error) bool {
-			var unknown net.UnknownNetworkError
-			return errors.As(err, &unknown)
-		}},
-		{"no port", "tcp", "b", anyError},
-		{"a port out of range", "tcp", "b:65536", anyError},
-	} {
-		conn, err := a.Dial(testCtx(t), tt.network, tt.address)
-		var op *net.OpError
-		if !errors.As(err, &op) || !tt.check(err) {
-			t.Errorf("%s: %v", tt.why, err)
-		}
-		if conn != nil {
-			t.Errorf("%s: a connection comes with the error", tt.why)
-		}
-	}
-}
-
-// A packet filter drops what it does not allow, but who dials is told.
-func TestDialRefusedByPolicy(t *testing.T) {
-	m := newMesh(t, func(c *coord.Config) {
-		c.Filter = []coord.Rule{{From: []string{"*"}, To: []string{"*"}, FirstPort: 7, LastPort: 7}}
-	})
-	a, b := m.up("a"), m.up("b")
-	echo(t, b, "tcp")
-	for _, network := range []string{"tcp4", "tcp6"} {
-		conn, err := a.Dial(testCtx(t), network, "b:7")
-		if err != nil {
-			t.Fatalf("%s: what is allowed: %v", network, err)
-		}
-		conn.Close()
-		var op *net.OpError
-		if _, err := a.Dial(testCtx(t), network, "b:8"); !errors.As(err, &op) || !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("%s: what is not: %v", network, err)
-		}
-	}
-}
-
-func anyError(error) bool { return true }
-
-func is(target error) func(error) bool {
-	return func(err error) bool { return errors.Is(err, target) }
-}
-
-func TestListenErrors(t *testing.T) {
-	m := newMesh(t, nil)
-	s := m.up("node")
-	if _, err := s.Listen("tcp", ":80"); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		why, network, addr string
-		check              func(error) bool
-	}{
-		{"a port in use", "tcp", ":80", is(syscall.EADDRINUSE)},
-		{"somebody else's address", "tcp", "100.64.9.9:80", anyError},
-		{"a name", "tcp", "node:80", anyError},
-		{"UDP", "udp", ":80", anyError},
-	} {
-		ln, err := s.Listen(tt.network, tt.addr)
-		var op *net.OpError
-		if !errors.As(err, &op) || !tt.check(err) {
-			t.Errorf("%s: %v", tt.why, err)
-		}
-		if ln != nil {
-			t.Errorf("%s: a listener comes with the error", tt.why)
-		}
-	}
-}
-
-func TestListenOnPortZeroAndOwnAddresses(t *testing.T) {
-	m := newMesh(t, nil)
-	a, b := m.up("a"), m.up("b")
-	b4, b6 := b.IPs()
-	for _, addr := range []string{":0", b4.String() + ":0", "[" + b6.String() + "]:0"} {
-		ln, err := b.Listen("tcp", addr)
-		if err != nil {
-			t.Errorf("%s: %v", addr, err)
-			continue
-		}
-		at := netip.MustParseAddrPort(ln.Addr().String())
-		host := at.Addr()
-		if host.IsUnspecified() {
-			host = b4
-		}
-		dialled, accepted := pair(t, a, ln, netip.AddrPortFrom(host, at.Port()).String())
-		dialled.Close()
-		accepted.Close()
-		ln.Close()
-	}
-}
-
 func TestBulkAndHalfClose(t *testing.T) {
 	m := newMesh(t, nil)
 	a, b := m.up("a"), m.up("b")
@@ -281,37 +121,6 @@ func TestBulkAndHalfClose(t *testing.T) {
 	}
 	if <-sums != sha256.Sum256(there) {
 		t.Error("the bytes changed on the way")
-	}
-}
-
-func TestHTTPClientAndWhoIs(t *testing.T) {
-	m := newMesh(t, nil)
-	web, visitor := m.up("web"), m.up("visitor")
-	ln, err := web.Listen("tcp", ":80")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := web.WhoIs(r.Context(), r.RemoteAddr)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		io.WriteString(w, who.Node.Name)
-	}))
-	resp, err := visitor.HTTPClient().Get("http://web/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if name, err := io.ReadAll(resp.Body); err != nil || string(name) != "visitor.mesh.internal" {
-		t.Errorf("the server was visited by %q, %v", name, err)
-	}
-	if _, err := web.WhoIs(testCtx(t), "100.64.9.9"); err == nil {
-		t.Error("somebody has an address that nobody has")
-	}
-	if _, err := web.WhoIs(testCtx(t), "web"); err == nil {
-		t.Error("a name is not an address")
 	}
 }
 
