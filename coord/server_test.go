@@ -238,6 +238,7 @@ func TestStuckStream(t *testing.T) {
 		long := strings.Repeat("x", 12<<10)
 		for i := range 500 { // more than flow control lets through
 			busy.report(tailcfg.MapRequest{Hostinfo: &tailcfg.Hostinfo{Hostname: "busy", OS: fmt.Sprint(long, i)}})
+			synctest.Wait() // until it is told: else many could be told as one
 		}
 		time.Sleep(frameTimeout + time.Minute)
 		if n := ts.Nodes()[0]; n.Online {
