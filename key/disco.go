@@ -17,18 +17,24 @@ func (k DiscoPrivate) Public() DiscoPublic { return DiscoPublic{k.public()} }
 // Shared returns what k and the holder of pub seal messages to each other
 // with. Making it costs a scalar multiplication, so it is kept by a peer.
 func (k DiscoPrivate) Shared(pub DiscoPublic) DiscoShared {
-	return DiscoShared{private{k.shared(pub.k)}}
+	return DiscoShared{privateOf(k.shared(pub.k))}
 }
 
 // DiscoShared seals and opens messages between two disco keys.
 type DiscoShared struct{ private }
 
 // Seal appends the sealed cleartext to dst.
-func (s *DiscoShared) Seal(dst, cleartext []byte) []byte { return seal(dst, cleartext, &s.k) }
+func (s *DiscoShared) Seal(dst, cleartext []byte) []byte {
+	k := s.raw()
+	return seal(dst, cleartext, &k)
+}
 
 // Open appends the content of sealed to dst. It reports false when the
 // message is too short, changed, or sealed with another key.
-func (s *DiscoShared) Open(dst, sealed []byte) ([]byte, bool) { return open(dst, sealed, &s.k) }
+func (s *DiscoShared) Open(dst, sealed []byte) ([]byte, bool) {
+	k := s.raw()
+	return open(dst, sealed, &k)
+}
 
 // DiscoPublic identifies a process to its peers in path discovery messages.
 // It is comparable; the zero value means "none".

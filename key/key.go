@@ -21,11 +21,11 @@ package key
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
+	"unique"
 
 	"golang.org/x/crypto/curve25519"
 	"golang.org/x/crypto/nacl/box"
@@ -44,24 +44,38 @@ const redacted = "[private key]"
 
 // private is what the three private kinds share. Its methods are promoted, so
 // that no kind can forget to hide itself.
-type private struct{ k [Size]byte }
+type private struct {
+	// h has the bytes of the key; the zero handle is none. For what is in
+	// unexported fields of other structs fmt calls no Format, and would show
+	// an array, or even one behind a pointer when the verb does not fit. Of a
+	// handle to a string it shows the address. Equal keys have equal handles.
+	h unique.Handle[string]
+}
+
+func privateOf(k [Size]byte) private { return private{unique.Make(string(k[:]))} }
 
 func newPrivate() private {
-	var p private
-	rand.Read(p.k[:]) // never fails: crypto/rand ends the program instead
-	p.clamp()
-	return p
+	var k [Size]byte
+	rand.Read(k[:]) // never fails: crypto/rand ends the program instead
+	clamp(&k)
+	return privateOf(k)
 }
 
 // clamp makes k a valid Curve25519 scalar (RFC 7748, section 5).
-func (p *private) clamp() {
-	p.k[0] &= 248
-	p.k[31] = p.k[31]&127 | 64
+func clamp(k *[Size]byte) {
+	k[0] &= 248
+	k[31] = k[31]&127 | 64
 }
 
 // IsZero reports whether the key is unset.
-func (p private) IsZero() bool {
-	return subtle.ConstantTimeCompare(p.k[:], make([]byte, Size)) == 1
+func (p private) IsZero() bool { return p == private{} }
+
+// raw returns the bytes of the key, or zeros.
+func (p private) raw() [Size]byte {
+	if p.IsZero() {
+		return [Size]byte{}
+	}
+	return [Size]byte([]byte(p.h.Value()))
 }
 
 // Format writes a fixed text for every verb, so that no %v, %x or %#v of a key
@@ -75,7 +89,8 @@ func (p private) public() [Size]byte {
 	if p.IsZero() {
 		return [Size]byte{}
 	}
-	pub, err := curve25519.X25519(p.k[:], curve25519.Basepoint)
+	k := p.raw()
+	pub, err := curve25519.X25519(k[:], curve25519.Basepoint)
 	if err != nil {
 		panic("key: multiplication by the base point failed: " + err.Error()) // not for a clamped scalar
 	}
@@ -100,13 +115,17 @@ func open(dst, sealed []byte, shared *[Size]byte) ([]byte, bool) {
 }
 
 func (p private) shared(pub [Size]byte) (s [Size]byte) {
-	box.Precompute(&s, &pub, &p.k)
+	k := p.raw()
+	box.Precompute(&s, &pub, &k)
 	return s
 }
 
 const privatePrefix = "privkey:"
 
-func (p private) secret() string { return privatePrefix + hex.EncodeToString(p.k[:]) }
+func (p private) secret() string {
+	k := p.raw()
+	return privatePrefix + hex.EncodeToString(k[:])
+}
 
 func parsePrivate(text string) (private, error) {
 	digits, ok := strings.CutPrefix(text, privatePrefix)
@@ -117,12 +136,11 @@ func parsePrivate(text string) (private, error) {
 	if err != nil {
 		return private{}, errors.New("key: malformed private key") // says nothing of the digits
 	}
-	p := private{k}
-	if p.IsZero() {
+	if k == [Size]byte{} {
 		return private{}, errors.New("key: the private key is zero")
 	}
-	p.clamp()
-	return p, nil
+	clamp(&k)
+	return privateOf(k), nil
 }
 
 func parseHex(digits string) (k [Size]byte, err error) {

@@ -98,19 +98,26 @@ func TestPrivateKeysAreNotPrinted(t *testing.T) {
 		Disco   DiscoPrivate
 		Shared  DiscoShared
 	}{node, &machine, disco, shared}
+	hidden := struct { // of which fmt can call no method
+		node    NodePrivate
+		machine *MachinePrivate
+		disco   DiscoPrivate
+		shared  DiscoShared
+	}{node, &machine, disco, shared}
 
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 		fmt.Fprintf(&out, verb+"\n", holder)
 		fmt.Fprintf(&out, verb+verb+verb+verb+"\n", node, machine, disco, shared)
 		fmt.Fprintf(&out, verb+"\n", &holder)
+		fmt.Fprintf(&out, verb+verb+"\n", hidden, &hidden)
 	}
 	text, _ := json.Marshal(holder)
 	out.Write(text)
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(h).Info("keys", "node", node, "machine", &machine, "disco", disco, "holder", holder, "shared", shared)
+		slog.New(h).Info("keys", "node", node, "machine", &machine, "disco", disco, "holder", holder, "hidden", hidden, "shared", shared)
 	}
-	for _, secret := range [][Size]byte{node.k, machine.k, disco.k, shared.k} {
+	for _, secret := range [][Size]byte{node.raw(), machine.raw(), disco.raw(), shared.raw()} {
 		for _, form := range []string{fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprint(secret), string(secret[:])} {
 			if strings.Contains(out.String(), strings.Trim(form, "[]")) {
 				t.Fatalf("a private key was printed:\n%s", out.String())

@@ -33,7 +33,8 @@ func (k MachinePrivate) Public() MachinePublic { return MachinePublic{k.public()
 // when pub is a point of low order, for which the value would be known to
 // anybody (RFC 7748, section 6.1).
 func (k MachinePrivate) SharedSecret(pub MachinePublic) ([Size]byte, error) {
-	s, err := curve25519.X25519(k.k[:], pub.k[:])
+	priv := k.raw()
+	s, err := curve25519.X25519(priv[:], pub.k[:])
 	if err != nil {
 		return [Size]byte{}, errors.New("key: the other side's public key is invalid")
 	}

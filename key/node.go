@@ -26,7 +26,7 @@ func ParseNodePrivate(text string) (NodePrivate, error) {
 func (k NodePrivate) Secret() string { return k.secret() }
 
 // Raw32 returns the bytes of the key, for WireGuard's configuration.
-func (k NodePrivate) Raw32() [Size]byte { return k.k }
+func (k NodePrivate) Raw32() [Size]byte { return k.raw() }
 
 // Public returns the public half, or the zero key of a zero key.
 func (k NodePrivate) Public() NodePublic { return NodePublic{k.public()} }
