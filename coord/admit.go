@@ -126,19 +126,19 @@ func (s *state) admit(now time.Time, machine key.MachinePublic, req *tailcfg.Reg
 // replaced returns the record that the registration takes over, or nil: the one
 // with the old node key, or one of the same machine that has logged out or
 // expired, so that a node that comes back keeps its name and addresses.
-func (s *state) replaced(now time.Time, machine key.MachinePublic, req *tailcfg.RegisterRequest) (*node, error) {
+func (s *state) replaced(now time.Time, machine key.MachinePublic, req *tailcfg.RegisterRequest) (old *node, err error) {
 	if old := s.nodes[s.byKey[req.OldNodeKey]]; old != nil {
 		if old.Machine != machine {
 			return nil, refusal("the old node key belongs to another machine")
 		}
 		return old, nil
 	}
-	for _, n := range s.sorted() {
-		if n.Machine == machine && n.expiredAt(now) {
-			return n, nil
+	for _, n := range s.nodes { // not sorted for it: anybody can ask for this
+		if n.Machine == machine && n.expiredAt(now) && (old == nil || n.ID < old.ID) {
+			old = n
 		}
 	}
-	return nil, nil
+	return old, nil
 }
 
 // grant is what a registration may have, and from where.
