@@ -31,6 +31,20 @@ func TestPacketsBetweenHomes(t *testing.T) {
 	})
 }
 
+func TestRegionsAreThoseOfTheMap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := regions(w.start("one.test"), w.start("two.test"))
+		m.Regions[1].RegionID, m.Regions[2].RegionID = 2, 0 // says the coordinator
+		a, b := w.node(m, 1), w.node(m, 2)
+		b.wantConnected("b is at home", time.Second, 2)
+		a.send(2, b, "hello")
+		b.want("it arrives", 2, a, "hello")
+		a.wantConnected("a opened b's home", time.Second, 1, 2)
+		a.wantConnected("and closes it when it is idle", 2*idleTimeout, 1)
+	})
+}
+
 func TestIdleRegionsAreClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
