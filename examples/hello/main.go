@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"log"
@@ -23,6 +24,9 @@ func main() {
 
 	ln, err := srv.Listen("tcp", ":80")
 	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := srv.Up(context.Background()); err != nil { // says what is missing
 		log.Fatal(err)
 	}
 	log.Fatal(http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
