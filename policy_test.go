@@ -2,6 +2,7 @@ package meshnet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -274,6 +275,56 @@ func TestOwnKeyExpiresByTheClock(t *testing.T) {
 	}
 	if _, err := a.Up(testCtx(t)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWhoIsTellsUserTagsAndCapabilities(t *testing.T) {
+	s := newScripted(t)
+	s.first = func(m *tailcfg.MapResponse) {
+		m.UserProfiles = []tailcfg.UserProfile{{ID: 7, LoginName: "alice@example.com", DisplayName: "Alice"}}
+		m.PacketFilter = append(m.PacketFilter, tailcfg.FilterRule{
+			SrcIPs: []string{"100.64.0.2"},
+			CapGrant: []tailcfg.CapGrant{{
+				Dsts:   m.Node.Addresses,
+				CapMap: map[string][]json.RawMessage{"example.com/cap/edit": {json.RawMessage(`{"all":true}`)}},
+			}},
+		})
+	}
+	a := s.up("a")
+	b := s.up("b")
+	s.tell(a, b, func(n *tailcfg.Node) { n.User = 7 })
+	who, err := a.WhoIs(testCtx(t), "100.64.0.2:1234")
+	if err != nil {
+		t.Fatal(err)
+	}
+	granted := who.Capabilities["example.com/cap/edit"]
+	if len(granted) != 1 || string(granted[0]) != `{"all":true}` {
+		t.Errorf("its capabilities are %s", who.Capabilities)
+	}
+	if want := (User{LoginName: "alice@example.com", DisplayName: "Alice"}); who.User != want || who.Node.User != want.LoginName {
+		t.Errorf("it is %+v's, of the node %q's", who.User, who.Node.User)
+	}
+	if who.Node.Path.Relay != "test" {
+		t.Errorf("its path is %v", who.Node.Path)
+	}
+	granted[0][0] = '!' // the caller's own
+
+	s.tell(a, b, func(n *tailcfg.Node) { n.User, n.Tags = 7, []string{"tag:web"} })
+	who, err = a.WhoIs(testCtx(t), "[fd7a:115c:a1e0::2]:1234")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who.User != (User{}) || who.Node.User != "" || !slices.Equal(who.Node.Tags, []string{"tag:web"}) {
+		t.Errorf("a tagged node is %+v's, with %+v", who.User, who.Node)
+	}
+	if len(who.Capabilities) != 0 {
+		t.Errorf("the grant is for another address, and it has %s", who.Capabilities)
+	}
+	if who, err = a.WhoIs(testCtx(t), "100.64.0.2"); err != nil || string(who.Capabilities["example.com/cap/edit"][0]) != `{"all":true}` {
+		t.Errorf("what the caller was given is not its own: %+v, %v", who, err)
+	}
+	if who, err = a.WhoIs(testCtx(t), "::ffff:100.64.0.1"); err != nil || who.Node.Name != "a.mesh.internal" {
+		t.Errorf("we are %+v, %v", who, err)
 	}
 }
 
