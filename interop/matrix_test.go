@@ -374,7 +374,10 @@ func names(ctx context.Context, n node, addr, want string) (login string, err er
 
 const bulkSize = 64 << 20
 
-// bulk carries 64 MiB there, and after a half-close 64 MiB back.
+// bulk carries 64 MiB there and 64 MiB back. Neither side half-closes between:
+// gVisor, which both kinds of node run on, acknowledges losses selectively only
+// while both directions are open, so that a half-closed connection crawls
+// through a relay that drops packets (gVisor 20260905, sendRaw).
 func (p pair) bulk(ctx context.Context) (string, error) {
 	dialed, accepted, err := p.connect(ctx, "tcp", p.address())
 	if err != nil {
@@ -394,26 +397,25 @@ func (p pair) bulk(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%.0f and %.0f MiB/s", bulkSize/mib/there.Seconds(), bulkSize/mib/back.Seconds()), nil
 }
 
-// transfer sends the bulk and half-closes, and compares checksums.
-func transfer(from, to stream) (time.Duration, error) {
+// transfer sends the bulk and compares checksums.
+func transfer(from io.Writer, to io.Reader) (time.Duration, error) {
 	start := time.Now()
 	sent := make(chan error, 1)
 	want := sha256.New()
 	go func() {
-		source := io.LimitReader(rand.NewChaCha8([32]byte{}), bulkSize)
-		_, err := io.Copy(from, io.TeeReader(source, want))
-		sent <- errors.Join(err, from.CloseWrite())
+		_, err := io.CopyN(io.MultiWriter(from, want), rand.NewChaCha8([32]byte{}), bulkSize)
+		sent <- err
 	}()
 	got := sha256.New()
-	n, err := io.Copy(got, to)
+	n, err := io.CopyN(got, to, bulkSize)
 	if err != nil {
 		return 0, fmt.Errorf("receiving, after %d bytes: %w", n, err)
 	}
 	if err := <-sent; err != nil {
 		return 0, fmt.Errorf("sending: %w", err)
 	}
-	if n != bulkSize || !bytes.Equal(got.Sum(nil), want.Sum(nil)) {
-		return 0, fmt.Errorf("%d bytes came of %d, and the checksums differ", n, bulkSize)
+	if !bytes.Equal(got.Sum(nil), want.Sum(nil)) {
+		return 0, errors.New("the checksums differ")
 	}
 	return time.Since(start), nil
 }
