@@ -45,32 +45,7 @@ func (s *scripted) known(n node) *tstailcfg.Node { return s.control.Node(theirNo
 // connected waits until each of the two reaches the other.
 func (s *scripted) connected(t *testing.T) {
 	t.Helper()
-	s.reaches(t, s.mesh, s.ts)
-	s.reaches(t, s.ts, s.mesh)
-}
-
-func (s *scripted) reaches(t *testing.T, from, to node) {
-	t.Helper()
-	p := pair{s.tailnet, from, to}
-	eventually(t, from.host()+" reaches "+to.host(), func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		return p.tcpEcho(ctx, "tcp", p.address())
-	})
-}
-
-// cutOff waits until from does not reach to any more.
-func (s *scripted) cutOff(t *testing.T, from, to node) {
-	t.Helper()
-	p := pair{s.tailnet, from, to}
-	eventually(t, from.host()+" does not reach "+to.host(), func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 700*time.Millisecond)
-		defer cancel()
-		if p.tcpEcho(ctx, "tcp", p.address()) == nil {
-			return errors.New("it does")
-		}
-		return nil
-	})
+	s.tailnet.connected(t, s.mesh, s.ts)
 }
 
 // sees waits until the meshnet node's view of a peer is as wanted.

@@ -25,7 +25,7 @@ func TestMatrixOnTestcontrol(t *testing.T) {
 
 // Case 2: our coordinator and relay.
 func TestMatrixOnCoord(t *testing.T) {
-	tailnet := ourTailnet(t)
+	tailnet := &ourTailnet(t).tailnet
 	runMatrix(t, tailnet,
 		tailnet.startTsnet(t, "ts1"),
 		tailnet.startTsnet(t, "ts2"),

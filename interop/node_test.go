@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"tailscale.com/tailcfg"
 
 	"github.com/meshnet-go/meshnet/key"
 )
@@ -27,7 +30,9 @@ type node interface {
 	peers(ctx context.Context) ([]string, error)
 }
 
-// awaitPeers waits until every node knows every other.
+// awaitPeers waits until every node knows every other, and the way to it. The
+// first packet to a real node that does not is lost, and WireGuard waits five
+// seconds before it sends another.
 func awaitPeers(t *testing.T, suffix string, nodes ...node) {
 	t.Helper()
 	for _, n := range nodes {
@@ -37,6 +42,25 @@ func awaitPeers(t *testing.T, suffix string, nodes ...node) {
 			}
 		}
 	}
+	for _, n := range nodes {
+		if ts, ok := n.(*tsnetNode); ok {
+			for _, other := range nodes {
+				if n != other {
+					awaitPong(t, ts, other)
+				}
+			}
+		}
+	}
+}
+
+func awaitPong(t *testing.T, n *tsnetNode, other node) {
+	t.Helper()
+	ip4, _ := other.ips()
+	eventually(t, n.host()+" gets a pong of "+other.host(), func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		return n.ping(ctx, ip4, tailcfg.PingDisco)
+	})
 }
 
 func awaitPeer(t *testing.T, n node, name string) {

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"tailscale.com/client/local"
 	"tailscale.com/ipn/store/mem"
+	"tailscale.com/tailcfg"
 	"tailscale.com/tsnet"
 
 	"github.com/meshnet-go/meshnet/key"
@@ -63,6 +65,15 @@ func (n *tsnetNode) peers(ctx context.Context) ([]string, error) {
 		names = append(names, strings.TrimSuffix(p.DNSName, "."))
 	}
 	return names, nil
+}
+
+// ping waits for the answer to a ping.
+func (n *tsnetNode) ping(ctx context.Context, addr netip.Addr, kind tailcfg.PingType) error {
+	result, err := n.local.Ping(ctx, addr, kind)
+	if err == nil && result.Err != "" {
+		err = errors.New(result.Err)
+	}
+	return err
 }
 
 // startTsnet brings a node of Tailscale's up.

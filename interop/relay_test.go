@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,12 +93,29 @@ func closeServer(s *httptest.Server) {
 // ourRelay starts our relay, with a STUN server beside it.
 func ourRelay(t *testing.T) *derpmap.Map {
 	t.Helper()
-	relay := derp.NewServer(derp.ServerConfig{Logger: newLog(t, "derp.Server").slog()})
-	t.Cleanup(func() { check(t, "our relay closes", relay.Close()) })
+	relays, _ := ourRestartingRelay(t)
+	return relays
+}
+
+// ourRestartingRelay is ourRelay, and a function that puts another relay with
+// another key in its place, as when its process starts anew.
+func ourRestartingRelay(t *testing.T) (relays *derpmap.Map, restart func()) {
+	t.Helper()
+	var current atomic.Pointer[derp.Server]
+	restart = func() {
+		relay := derp.NewServer(derp.ServerConfig{Logger: newLog(t, "derp.Server").slog()})
+		if old := current.Swap(relay); old != nil {
+			check(t, "our relay closes", old.Close())
+		}
+	}
+	restart()
+	t.Cleanup(func() { check(t, "our relay closes", current.Load().Close()) })
 
 	cert, certName, err := derp.SelfSigned(loopback)
 	check(t, "our relay has a certificate", err)
-	server := httptest.NewUnstartedServer(relay)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		current.Load().ServeHTTP(w, r)
+	}))
 	server.Config.ErrorLog = log.New(newLog(t, "derp.Server's TLS"), "", 0)
 	listener := server.Listener
 	server.Listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}})
@@ -111,7 +129,7 @@ func ourRelay(t *testing.T) *derpmap.Map {
 	t.Cleanup(func() { <-served; stun.Close() }) // t.Context has ended by then
 
 	stunPort := stun.LocalAddr().(*net.UDPAddr).Port
-	return convert[derpmap.Map](t, derpMap(1, listener.Addr(), stunPort, certName))
+	return convert[derpmap.Map](t, derpMap(1, listener.Addr(), stunPort, certName)), restart
 }
 
 // convert turns a value of theirs into one of ours, or back, by way of JSON.

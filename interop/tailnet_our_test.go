@@ -1,37 +1,80 @@
 package interop
 
 import (
+	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 
 	"github.com/meshnet-go/meshnet/coord"
 )
 
+// ownTailnet is a tailnet whose coordinator and relay are ours.
+type ownTailnet struct {
+	tailnet
+	config       coord.Config
+	current      atomic.Pointer[coord.Server]
+	restartRelay func()
+}
+
 // ourTailnet starts our coordinator with our relay.
-func ourTailnet(t *testing.T) *tailnet {
+func ourTailnet(t *testing.T) *ownTailnet {
 	t.Helper()
 	const suffix = "mesh.test"
-	server, err := coord.New(coord.Config{
-		Domain:  suffix,
-		DERPMap: ourRelay(t),
-		Logger:  newLog(t, "coord").slog(),
-	})
-	check(t, "our coordinator is made", err)
-	web := httptest.NewServer(server)
+	relays, restartRelay := ourRestartingRelay(t)
+	n := &ownTailnet{
+		config: coord.Config{
+			Domain:  suffix,
+			DERPMap: relays,
+			Store:   coord.NewMemoryStore(),
+			Logger:  newLog(t, "coord").slog(),
+		},
+		restartRelay: restartRelay,
+	}
+	n.restart(t)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.coord().ServeHTTP(w, r)
+	}))
 	t.Cleanup(func() {
-		check(t, "our coordinator closes", server.Close())
+		check(t, "our coordinator closes", n.coord().Close())
 		closeServer(web)
 	})
-	return &tailnet{
+	n.tailnet = tailnet{
 		kind:       "coord",
 		controlURL: web.URL,
 		suffix:     suffix,
-		authKey: func(t *testing.T) string {
-			t.Helper()
-			authKey, err := server.CreateAuthKey(coord.AuthKeyOptions{})
-			check(t, "an auth key is made", err)
-			return authKey
-		},
-		coord: server,
+		authKey:    func(t *testing.T) string { return n.newAuthKey(t, coord.AuthKeyOptions{}) },
 	}
+	return n
+}
+
+func (n *ownTailnet) coord() *coord.Server { return n.current.Load() }
+
+// restart puts another coordinator in the place of the one there is, with what
+// that has stored.
+func (n *ownTailnet) restart(t *testing.T) {
+	t.Helper()
+	if old := n.current.Load(); old != nil {
+		check(t, "our coordinator closes", old.Close())
+	}
+	server, err := coord.New(n.config)
+	check(t, "our coordinator is made", err)
+	n.current.Store(server)
+}
+
+func (n *ownTailnet) newAuthKey(t *testing.T, o coord.AuthKeyOptions) string {
+	t.Helper()
+	authKey, err := n.coord().CreateAuthKey(o)
+	check(t, "an auth key is made", err)
+	return authKey
+}
+
+// known returns what the coordinator knows of the node with that short name.
+func (n *ownTailnet) known(host string) (coord.Node, bool) {
+	for _, node := range n.coord().Nodes() {
+		if shortName(node.Name) == host {
+			return node, true
+		}
+	}
+	return coord.Node{}, false
 }
