@@ -80,6 +80,7 @@ func New(cfg Config) (*Stack, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	quiet()
 	link := newLink(cfg.MTU)
 	s := &Stack{
 		ip: stack.New(stack.Options{
