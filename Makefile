@@ -3,12 +3,12 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 PLATFORMS = darwin/arm64 windows/amd64 freebsd/amd64 android/arm64 js/wasm
-MODULES = . interop interop/headscale
+MODULES = . interop
 FUZZTIME = 20s
 
-.PHONY: check deps fmt vet staticcheck tidy test cross interop headscale quickstart fuzz soak
+.PHONY: check deps fmt vet staticcheck tidy test cross interop quickstart fuzz soak
 
-check: deps fmt vet staticcheck tidy cross test quickstart interop headscale
+check: deps fmt vet staticcheck tidy cross test quickstart interop
 	@echo "ok: make check"
 
 # The race detector needs a C compiler.
@@ -21,12 +21,13 @@ fmt:
 vet:
 	for m in $(MODULES); do (cd $$m && go vet ./...) || exit 1; done
 
+# interop compares raw bytes of keys, which tailscale.com has deprecated (SA1019).
 staticcheck:
 	go run $(STATICCHECK) ./...
-	cd interop && go run $(STATICCHECK) ./...
+	cd interop && go run $(STATICCHECK) -checks inherit,-SA1019 ./...
 
 tidy:
-	go mod tidy -diff
+	for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
 
 test:
 	go test -race ./...
@@ -37,12 +38,11 @@ cross:
 quickstart:
 	go run ./examples/quickstart
 
-# The same protocols spoken by Tailscale's own software, and by Headscale.
+# The same protocols spoken by Tailscale's own software, and by Headscale, which
+# is built for it. Without package arguments go test shows what tests print: the
+# table of the matrix.
 interop:
-	cd interop && go test -count=1 ./...
-
-headscale:
-	cd interop/headscale && go test -count=1 ./...
+	cd interop && go test -count=1 -timeout 15m
 
 # Every fuzz test for a while; go test alone runs their seeds.
 fuzz:
