@@ -37,7 +37,7 @@ func keepToLoopback() {
 }
 
 // theirLog receives what Tailscale's packages print with the log package, and
-// keeps it for want of a better place unless -logs is set. testcontrol panics
+// shows it only with -logs. testcontrol panics
 // at requests that it does not like; those of its panics that net/http
 // recovers from are only seen here.
 type theirLog struct {
