@@ -37,9 +37,8 @@ func keepToLoopback() {
 }
 
 // theirLog receives what Tailscale's packages print with the log package, and
-// shows it only with -logs. testcontrol panics
-// at requests that it does not like; those of its panics that net/http
-// recovers from are only seen here.
+// shows it only with -logs. testcontrol panics at requests that it does not
+// like; those of its panics that net/http recovers from are only seen here.
 type theirLog struct {
 	mu       sync.Mutex
 	panicked bytes.Buffer
