@@ -179,6 +179,7 @@ type tcpConn struct {
 }
 
 func (s *Stack) newTCPConn(ep tcpip.Endpoint, queue *waiter.Queue, peer tcpip.FullAddress) *tcpConn {
+	keepAlive(ep)
 	local, _ := ep.GetLocalAddress() // cannot fail for TCP
 	return &tcpConn{socket: socket{
 		stack:   s,
@@ -189,6 +190,23 @@ func (s *Stack) newTCPConn(ep tcpip.Endpoint, queue *waiter.Queue, peer tcpip.Fu
 		remote:  net.TCPAddrFromAddrPort(fromFull(peer)),
 		closed:  make(chan struct{}),
 	}}
+}
+
+// As package net has it on all of its connections (net.KeepAliveConfig): a
+// silent peer is asked after 15 s, and given up after nine more such times.
+const (
+	keepAliveIdle     = 15 * time.Second
+	keepAliveInterval = 15 * time.Second
+	keepAliveCount    = 9
+)
+
+// keepAlive makes a Read fail at last when the peer has vanished.
+func keepAlive(ep tcpip.Endpoint) {
+	idle, interval := tcpip.KeepaliveIdleOption(keepAliveIdle), tcpip.KeepaliveIntervalOption(keepAliveInterval)
+	ep.SetSockOpt(&idle) // these know no errors
+	ep.SetSockOpt(&interval)
+	ep.SetSockOptInt(tcpip.KeepaliveCountOption, keepAliveCount)
+	ep.SocketOptions().SetKeepAlive(true)
 }
 
 // Read reads what has arrived, and waits when nothing has.
