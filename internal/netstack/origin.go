@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -46,12 +47,13 @@ func (o *origins) note(peer netip.AddrPort, local netip.Addr, addrs []netip.Addr
 	o.byPeer[peer] = local
 }
 
-// of returns the address that peer wrote to last.
-func (o *origins) of(peer netip.AddrPort) (netip.Addr, bool) {
+// of returns the address that peer wrote to last, if it is still one of addrs,
+// ours.
+func (o *origins) of(peer netip.AddrPort, addrs []netip.Addr) (netip.Addr, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	local, ok := o.byPeer[peer]
-	return local, ok
+	return local, ok && slices.Contains(addrs, local)
 }
 
 // arrivedAt returns the address of ours that a datagram was sent to.

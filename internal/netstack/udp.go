@@ -190,7 +190,7 @@ func (c *udpConn) writeTo(p []byte, addr net.Addr) error {
 		return err
 	}
 	if c.origins != nil {
-		if from, ok := c.origins.of(to); ok {
+		if from, ok := c.origins.of(to, *c.stack.addrs.Load()); ok {
 			return c.sendFrom(from, p, to)
 		}
 	}

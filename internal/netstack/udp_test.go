@@ -320,6 +320,33 @@ func TestUDPAnswersFromTheAddressWrittenTo(t *testing.T) {
 	}
 }
 
+func TestUDPAnswersWhenTheAddressWrittenToIsGone(t *testing.T) {
+	a, b := newPair(t)
+	second := netip.MustParseAddr("100.64.0.22")
+	if err := b.SetAddrs([]netip.Addr{b4, second}); err != nil {
+		t.Fatal(err)
+	}
+	pc := mustListenUDP(t, b, "udp", "")
+	client := mustListenUDP(t, a, "udp", "")
+	peer := net.UDPAddrFromAddrPort(netip.AddrPortFrom(a4, portOf(client.LocalAddr())))
+	if _, err := client.WriteTo([]byte("hello"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(second, portOf(pc.LocalAddr())))); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := pc.ReadFrom(make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetAddrs([]netip.Addr{b4}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pc.WriteTo([]byte("hello"), peer); err != nil {
+		t.Fatal(err)
+	}
+	client.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, from, err := client.ReadFrom(make([]byte, 5)); err != nil || from.(*net.UDPAddr).AddrPort().Addr() != b4 {
+		t.Errorf("an answer from %v, %v; want one from %v", from, err, b4)
+	}
+}
+
 func TestUDPFragments(t *testing.T) {
 	a, b := newPair(t)
 	pc := mustListenUDP(t, b, "udp", "0.0.0.0:53")
