@@ -65,6 +65,9 @@ func (s *Stack) connect(ctx context.Context, ep tcpip.Endpoint, queue *waiter.Qu
 		// The first call starts to connect, later ones tell what came of it.
 		switch err := ep.Connect(to).(type) {
 		case nil:
+			if isClosed(s.done) { // Close may have missed ep, and waits for it
+				return net.ErrClosed
+			}
 			return nil
 		case *tcpip.ErrConnectStarted, *tcpip.ErrAlreadyConnecting:
 		default:
@@ -132,6 +135,9 @@ func (s *Stack) bindListener(where *binding, ep tcpip.Endpoint) error {
 	}
 	if err := ep.Listen(backlog); err != nil {
 		return errno(err)
+	}
+	if isClosed(s.done) { // since newEndpoint: Close may have missed ep, and waits for it
+		return net.ErrClosed
 	}
 	s.listeners[ep] = *where
 	return nil

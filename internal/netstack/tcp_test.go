@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/net/nettest"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
 func TestConn(t *testing.T) {
@@ -503,5 +504,23 @@ func TestDialFrom(t *testing.T) {
 			t.Errorf("dialed from %v; want %v", got, local)
 		}
 		c.Close()
+	}
+}
+
+// A listener that comes to be while the stack closes must not keep Close waiting.
+func TestListenWhileClosing(t *testing.T) {
+	s := newStack(t, a4)
+	where, err := bindingFor("tcp", "tcp", netip.AddrPort{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ep, _, err := s.newEndpoint(tcp.ProtocolNumber, where.family)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ep.Close()
+	s.Close()
+	if err := s.bindListener(&where, ep); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a closed stack listens: %v", err)
 	}
 }
