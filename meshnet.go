@@ -159,8 +159,9 @@ func (s *Server) Up(ctx context.Context) (*Status, error) {
 
 // Close takes the node off the mesh and ends everything that was opened
 // through it: listeners, connections, waiting calls. An ephemeral node logs
-// out. Close returns when nothing of the node runs any more. It may be called
-// at any time, from several goroutines, and more than once.
+// out. Close returns when all of that is over; wireguard-go's idle workers end
+// by themselves a moment later. Peers are not told: they notice by keepalive.
+// Close may be called at any time, from several goroutines, and more than once.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
