@@ -1,0 +1,140 @@
+// Package splice carries bytes between two connections, as proxies and port
+// forwards do.
+package splice
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Conns carries bytes from a to b and from b to a, and closes both connections
+// when both directions have ended. The end of one direction is passed on with
+// CloseWrite while the other goes on; a connection without CloseWrite can be
+// told only by closing it, which ends both. So does an error in either
+// direction, and then err is the first.
+//
+// When idle is positive and no byte has moved either way for that long, Conns
+// ends with [os.ErrDeadlineExceeded].
+func Conns(a, b net.Conn, idle time.Duration) (aToB, bToA int64, err error) {
+	p := &pair{a: a, b: b, start: time.Now()}
+	stop := p.watchIdle(idle)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		bToA = p.carry(a, b)
+	}()
+	aToB = p.carry(b, a)
+	<-done
+	stop()
+	p.end(nil)
+	return aToB, bToA, p.err
+}
+
+// A pair is two connections that are being spliced.
+type pair struct {
+	a, b  net.Conn
+	start time.Time
+	moved atomic.Int64 // when a byte moved last, as a time.Duration after start
+
+	ended sync.Once
+	err   error // why the pair ended; written by ended
+}
+
+// end closes both connections. The first reason stays.
+func (p *pair) end(why error) {
+	p.ended.Do(func() {
+		p.err = why
+		p.a.Close()
+		p.b.Close()
+	})
+}
+
+// carry copies from src to dst until src ends, and passes the end on.
+func (p *pair) carry(dst, src net.Conn) int64 {
+	n, err := p.copy(dst, src)
+	if err != nil {
+		p.end(err)
+		return n
+	}
+	if err := closeWrite(dst); errors.Is(err, errors.ErrUnsupported) {
+		p.end(nil)
+	} else if err != nil {
+		p.end(err)
+	}
+	return n
+}
+
+// copy moves the bytes. It holds a small buffer while little is to be done, so
+// that a thousand quiet connections cost little memory.
+func (p *pair) copy(dst io.Writer, src io.Reader) (n int64, err error) {
+	buf := getBuffer(small)
+	defer func() { buf.free() }()
+	for {
+		got, readErr := src.Read(buf.bytes)
+		if got > 0 {
+			p.touch()
+			wrote, err := dst.Write(buf.bytes[:got])
+			n += int64(wrote)
+			if err != nil {
+				return n, err
+			}
+			p.touch()
+			buf = buf.fit(got)
+		}
+		if readErr == io.EOF {
+			return n, nil
+		}
+		if readErr != nil {
+			return n, readErr
+		}
+	}
+}
+
+// touch notes that a byte moved.
+func (p *pair) touch() {
+	p.moved.Store(int64(time.Since(p.start)))
+}
+
+// watchIdle ends the pair when nothing has moved for idle. One timer looks now
+// and then: setting deadlines at each chunk would allocate in gVisor.
+func (p *pair) watchIdle(idle time.Duration) (stop func()) {
+	if idle <= 0 {
+		return func() {}
+	}
+	var mu sync.Mutex // held while timer is set, and while it is stopped
+	var timer *time.Timer
+	var stopped bool
+	look := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		quiet := time.Since(p.start) - time.Duration(p.moved.Load())
+		switch {
+		case stopped:
+		case quiet >= idle:
+			p.end(os.ErrDeadlineExceeded)
+		default:
+			timer.Reset(idle - quiet)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(idle, look)
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+		timer.Stop()
+	}
+}
+
+func closeWrite(c net.Conn) error {
+	if c, ok := c.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
