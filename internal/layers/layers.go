@@ -7,7 +7,8 @@ package layers
 // policy is read by the test. A name is a folder of the module; "." is the
 // root, and "..." stands for everything below a folder.
 const policy = `
-key  socks5  httpproxy  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet}
+key  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet,serve,splice}
+socks5  httpproxy
 internal/disco  internal/tailcfg  internal/noise  internal/wg  internal/portmap  derp
 internal/path  internal/netcheck  internal/filter  internal/relay  internal/control
 internal/netmap  internal/magicsock  internal/tunwrap  coord
