@@ -132,6 +132,12 @@ func (c *udpConn) ReadFrom(p []byte) (int, net.Addr, error) {
 	return n, net.UDPAddrFromAddrPort(from), nil
 }
 
+// ReadFromUDPAddrPort is ReadFrom without allocating an address, as
+// [net.UDPConn] has it.
+func (c *udpConn) ReadFromUDPAddrPort(p []byte) (int, netip.AddrPort, error) {
+	return c.receive(p)
+}
+
 func (c *udpConn) receive(p []byte) (int, netip.AddrPort, error) {
 	buf := p
 	if len(buf) == 0 {
@@ -173,15 +179,26 @@ func (c *udpConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 	return len(p), nil
 }
 
-func (c *udpConn) writeTo(p []byte, addr net.Addr) error {
-	if c.remote != nil {
-		return net.ErrWriteToConnected
+// WriteToUDPAddrPort is WriteTo without a net.Addr, as [net.UDPConn] has it.
+func (c *udpConn) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (int, error) {
+	if err := c.writeToAddrPort(p, to); err != nil {
+		return 0, c.opError("write", "sendto", net.UDPAddrFromAddrPort(to), err)
 	}
+	return len(p), nil
+}
+
+func (c *udpConn) writeTo(p []byte, addr net.Addr) error {
 	udpAddr, ok := addr.(*net.UDPAddr)
 	if !ok || udpAddr == nil {
 		return syscall.EINVAL
 	}
-	to := udpAddr.AddrPort()
+	return c.writeToAddrPort(p, udpAddr.AddrPort())
+}
+
+func (c *udpConn) writeToAddrPort(p []byte, to netip.AddrPort) error {
+	if c.remote != nil {
+		return net.ErrWriteToConnected
+	}
 	if err := c.where.takes(to.Addr().Unmap()); err != nil {
 		return err
 	}

@@ -108,6 +108,23 @@ func TestUDPLikeTheKernel(t *testing.T) {
 			n, err = c.Read(buf)
 			say("read", string(buf[:n]), err)
 		},
+		"without allocated addresses": func(t *testing.T, h udpHost, say func(...any)) {
+			type addrPorts interface {
+				ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error)
+				WriteToUDPAddrPort([]byte, netip.AddrPort) (int, error)
+			}
+			pc, c := udpPair(t, h)
+			c.Write([]byte("hello"))
+			buf := make([]byte, 100)
+			n, from, err := pc.(addrPorts).ReadFromUDPAddrPort(buf)
+			say("read", string(buf[:n]), err, from.String() == c.LocalAddr().String())
+			n, err = pc.(addrPorts).WriteToUDPAddrPort([]byte("world"), from)
+			say("answer", n, err)
+			n, err = c.Read(buf)
+			say("read", string(buf[:n]), err)
+			_, err = c.(addrPorts).WriteToUDPAddrPort([]byte("x"), from)
+			say(errors.Is(err, net.ErrWriteToConnected), shape(err))
+		},
 		"an empty datagram": func(t *testing.T, h udpHost, say func(...any)) {
 			pc, c := udpPair(t, h)
 			say(c.Write(nil))
