@@ -1,0 +1,115 @@
+package httpproxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/meshnet-go/meshnet/internal/serve"
+)
+
+// Bounds of what a client's connection keeps open behind it.
+const (
+	maxIdleOrigins      = 4
+	originIdleTimeout   = 90 * time.Second
+	maxResponseHead     = 256 << 10
+	expectContinueLimit = time.Second // after that the body goes without having been asked for
+)
+
+// serveConn looks at the first byte and lets SOCKS or HTTP have the connection.
+func (s *Server) serveConn(ctx context.Context, sc *serve.Conn) {
+	sc.SetReadDeadline(time.Now().Add(s.handshakeTimeout()))
+	first, err := sc.Peek()
+	if err != nil {
+		s.log.Debug("client sent nothing", "client", sc.RemoteAddr(), "err", err)
+		return
+	}
+	sc.SetReadDeadline(time.Time{})
+	if first == 4 || first == 5 {
+		if s.SOCKS != nil {
+			s.SOCKS(ctx, sc)
+		}
+		return
+	}
+	s.serveHTTP(ctx, sc)
+}
+
+// serveHTTP lets net/http serve a connection, and returns when it has ended.
+func (s *Server) serveHTTP(ctx context.Context, sc *serve.Conn) {
+	c := &conn{Conn: sc, server: s, ctx: ctx, ended: make(chan struct{})}
+	s.web.Serve(&single{conn: c})
+	<-c.ended
+	if c.origins != nil {
+		c.origins.CloseIdleConnections()
+	}
+}
+
+// A conn is a client's connection that speaks HTTP. Its requests come one after
+// another.
+type conn struct {
+	*serve.Conn
+	server   *Server
+	ctx      context.Context // ends with the connection
+	origins  *http.Transport // made when first needed, by the request that runs
+	hijacked atomic.Bool
+	ended    chan struct{} // closed when net/http has done with it
+}
+
+// A single is a listener that accepts one connection. The connection outlives
+// it: Serve of an http.Server returns at once, with the connection's goroutine
+// started. That spares a goroutine that hands connections over, and its end.
+type single struct {
+	conn  *conn
+	taken bool
+}
+
+func (l *single) Accept() (net.Conn, error) {
+	if l.taken {
+		return nil, io.EOF
+	}
+	l.taken = true
+	return l.conn, nil
+}
+
+func (l *single) Close() error   { return nil }
+func (l *single) Addr() net.Addr { return l.conn.LocalAddr() }
+
+type connKey struct{}
+
+// baseContext makes the context of all requests of a connection.
+func baseContext(ln net.Listener) context.Context {
+	c := ln.(*single).conn
+	return context.WithValue(c.ctx, connKey{}, c)
+}
+
+// connState hears from the http.Server what becomes of a connection. A hijacked
+// one is the handler's, and ends with it.
+func connState(nc net.Conn, state http.ConnState) {
+	c := nc.(*conn)
+	switch state {
+	case http.StateHijacked:
+		c.hijacked.Store(true)
+	case http.StateClosed:
+		close(c.ended)
+	}
+}
+
+// transport returns what forwards the connection's requests.
+func (c *conn) transport() *http.Transport {
+	if c.origins == nil {
+		c.origins = &http.Transport{
+			DialContext:            c.dial,
+			DisableCompression:     true, // bodies pass as they are
+			MaxIdleConns:           maxIdleOrigins,
+			MaxIdleConnsPerHost:    1,
+			IdleConnTimeout:        originIdleTimeout,
+			ExpectContinueTimeout:  expectContinueLimit,
+			MaxResponseHeaderBytes: maxResponseHead,
+			Protocols:              http1(),
+		}
+	}
+	return c.origins
+}

@@ -1,0 +1,172 @@
+package httpproxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// serveRequest is the handler of the http.Server.
+func (s *Server) serveRequest(w http.ResponseWriter, r *http.Request) {
+	c := r.Context().Value(connKey{}).(*conn)
+	defer func() {
+		if c.hijacked.Load() {
+			c.Close()
+			close(c.ended)
+		}
+	}()
+	if s.Auth == nil {
+		c.Established()
+	}
+	if r.Method != http.MethodConnect && !r.URL.IsAbs() {
+		s.serveSelf(w, r)
+		return
+	}
+	x := &exchange{ResponseWriter: w, conn: c, in: r, begin: time.Now()}
+	x.ask = Request{Method: r.Method, Client: c.RemoteAddr()}
+	defer x.log()
+	x.serve(s)
+}
+
+// serveSelf answers a request that is not for a proxy.
+func (s *Server) serveSelf(w http.ResponseWriter, r *http.Request) {
+	if s.Handler != nil {
+		s.Handler.ServeHTTP(w, r)
+		return
+	}
+	const text = "This is an HTTP proxy, and has no pages of its own: enter its address in a program's proxy settings."
+	http.Error(w, text, http.StatusBadRequest)
+}
+
+// An exchange is one request for the proxy and its answer, which is written
+// through it.
+type exchange struct {
+	http.ResponseWriter
+	conn  *conn
+	in    *http.Request
+	ask   Request
+	begin time.Time
+
+	// For the log. A Transport may still be reading the request's body when the
+	// exchange has ended, so toTarget is atomic.
+	status             int   // 0 when there was nobody left to answer
+	err                error // why it went wrong
+	toTarget, toClient atomic.Int64
+}
+
+func (x *exchange) serve(s *Server) {
+	var ok bool
+	if x.ask.User, ok = s.authorise(x.in.Header); !ok {
+		x.Header().Set("Proxy-Authenticate", challenge)
+		x.refuse(http.StatusProxyAuthRequired, "this proxy asks for a user name and a password")
+		return
+	}
+	x.conn.Established()
+	var err error
+	if x.ask.Host, x.ask.Port, err = target(x.in); err != nil {
+		x.refuse(http.StatusBadRequest, err.Error())
+		return
+	}
+	tunnel := x.in.Method == http.MethodConnect
+	if x.ask.address() == x.conn.LocalAddr().String() { // Dial may not reach it, or would come back here
+		if tunnel {
+			x.refuse(http.StatusBadRequest, x.ask.address()+" is this proxy itself")
+		} else {
+			s.serveSelf(x.ResponseWriter, x.in)
+		}
+		return
+	}
+	if err := s.allow(x.in.Context(), &x.ask); err != nil {
+		x.err = err
+		x.refuse(http.StatusForbidden, "this proxy does not allow connections to "+x.ask.address())
+		return
+	}
+	if tunnel {
+		x.connect()
+	} else {
+		x.forward()
+	}
+}
+
+func (s *Server) allow(ctx context.Context, r *Request) error {
+	if s.Allow == nil {
+		return nil
+	}
+	return s.Allow(ctx, r)
+}
+
+// fail answers for a target that could not.
+func (x *exchange) fail(err error) {
+	x.err = err
+	if x.in.Context().Err() != nil {
+		return // the client has left
+	}
+	status, why := explain(err)
+	x.refuse(status, fmt.Sprintf("cannot reach %s: %s", x.ask.address(), why))
+}
+
+// refuse answers with a sentence of our own. What the client may still have to
+// send or to take is bounded, because it may be anybody.
+func (x *exchange) refuse(status int, sentence string) {
+	rc, deadline := http.NewResponseController(x.ResponseWriter), time.Now().Add(x.conn.server.handshakeTimeout())
+	rc.SetReadDeadline(deadline)
+	rc.SetWriteDeadline(deadline)
+	if x.in.Method == http.MethodConnect && status != http.StatusProxyAuthRequired {
+		// What a hasty client has sent into its tunnel must not be taken for
+		// requests. (RFC 9931 is about that.) With a password it may try again.
+		x.Header().Set("Connection", "close")
+	}
+	http.Error(x, sentence, status)
+}
+
+// WriteHeader notes the status and passes it on. A Content-Type that is missing
+// is not guessed, and clients of HTTP/1.0 get no informational answers, which
+// they do not know.
+func (x *exchange) WriteHeader(status int) {
+	informational := status < 200 && status != http.StatusSwitchingProtocols
+	if informational && !x.in.ProtoAtLeast(1, 1) {
+		return
+	}
+	if !informational {
+		x.status = status
+		if _, ok := x.Header()["Content-Type"]; !ok {
+			x.Header()["Content-Type"] = nil
+		}
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(p []byte) (int, error) {
+	n, err := x.ResponseWriter.Write(p)
+	x.toClient.Add(int64(n))
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+func (x *exchange) log() {
+	log := x.conn.server.log
+	if !log.Enabled(x.in.Context(), slog.LevelDebug) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", x.ask.Method),
+		slog.Any("client", x.ask.Client),
+		slog.String("target", x.ask.address()),
+		slog.Int("status", x.status),
+		slog.Int64("sent", x.toTarget.Load()),
+		slog.Int64("received", x.toClient.Load()),
+		slog.Duration("took", time.Since(x.begin)),
+	}
+	if x.ask.User != "" {
+		attrs = append(attrs, slog.String("user", x.ask.User))
+	}
+	if x.err != nil {
+		attrs = append(attrs, slog.Any("err", x.err))
+	}
+	log.LogAttrs(x.in.Context(), slog.LevelDebug, "proxied", attrs...)
+}

@@ -1,0 +1,121 @@
+package httpproxy
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// forward sends the request to its target, and the answer back.
+func (x *exchange) forward() {
+	in := x.in.WithContext(x.in.Context())
+	if in.ContentLength != 0 {
+		in.Body = &counted{in.Body, &x.toTarget}
+	}
+	if fullDuplex(in) {
+		http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
+		defer x.finishBody()
+	}
+	proxy := httputil.ReverseProxy{
+		Rewrite:        x.rewrite,
+		Transport:      x.conn.transport(),
+		FlushInterval:  -1, // at once
+		ErrorLog:       x.conn.server.web.ErrorLog,
+		BufferPool:     buffers{},
+		ModifyResponse: x.check,
+		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { x.fail(err) },
+	}
+	proxy.ServeHTTP(x, in)
+}
+
+// fullDuplex says whether the target may answer while it is still being sent
+// the request. Without this net/http would first take what is left of the body
+// from the target's mouth. (Clients that expect a 100 are asked for the body, or
+// not; and those that ask for another protocol have none.)
+func fullDuplex(r *http.Request) bool {
+	return r.ContentLength != 0 && r.Header.Get("Expect") == "" && r.Header.Get("Upgrade") == ""
+}
+
+// finishBody lets the client have the answer, and then finish its request, for
+// a while. Without full duplex net/http does so; with it, it panics when a
+// handler leaves a rest of the body (https://go.dev/issue/68560).
+func (x *exchange) finishBody() {
+	rc := http.NewResponseController(x.ResponseWriter)
+	rc.SetReadDeadline(time.Now().Add(x.conn.server.handshakeTimeout()))
+	rc.Flush()
+	x.in.Body.Close()
+}
+
+// rewrite undoes what a reverse proxy does to requests and a forward proxy must
+// not: it takes headers away that are the client's, and cleans the query.
+func (x *exchange) rewrite(p *httputil.ProxyRequest) {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if values, ok := p.In.Header[name]; ok {
+			p.Out.Header[name] = values
+		}
+	}
+	p.Out.URL = originURL(p.In, x.ask.address())
+}
+
+// originURL returns the URL with which a Transport connects to address and
+// writes path and query as they came, which a proxy must not change (RFC 9110
+// section 7.7). Parsing and writing a URL changes some, such as /a|b.
+func originURL(r *http.Request, address string) *url.URL {
+	_, rest, _ := strings.Cut(r.RequestURI, "://")
+	path := "" // with the query
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		path = rest[i:]
+	}
+	switch {
+	case path == "" && r.Method == http.MethodOptions:
+		path = "*" // RFC 9112 section 3.2.4
+	case !strings.HasPrefix(path, "/"):
+		path = "/" + path
+	case strings.HasPrefix(path, "//"):
+		// The way below would take it for a host.
+		return &url.URL{Scheme: "http", Host: address, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+	}
+	return &url.URL{Scheme: "http", Host: address, Opaque: path}
+}
+
+// check looks at an answer before it goes to the client.
+func (x *exchange) check(res *http.Response) error {
+	if res.StatusCode < 100 {
+		return fmt.Errorf("the status %d does not exist", res.StatusCode)
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		x.status = res.StatusCode
+		if stream, ok := res.Body.(io.ReadWriteCloser); ok {
+			res.Body = newUpgraded(x, stream)
+		}
+	}
+	return nil
+}
+
+// counted counts what is read of a body.
+type counted struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+const bufferSize = 32 << 10
+
+var bufferPool = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// buffers lends the buffers through which answers pass.
+type buffers struct{}
+
+func (buffers) Get() []byte  { return bufferPool.Get().(*[bufferSize]byte)[:] }
+func (buffers) Put(b []byte) { bufferPool.Put((*[bufferSize]byte)(b)) }
