@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { leak.Main(m) }
 
 // testCtx bounds what a test waits for; no test takes nearly that long.
-func testCtx(t *testing.T) context.Context {
+func testCtx(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
@@ -30,7 +30,7 @@ func testCtx(t *testing.T) context.Context {
 // A mesh is a coordinator and a relay on loopback, each of which can be
 // stopped and started again.
 type mesh struct {
-	t       *testing.T
+	t       testing.TB
 	cfg     coord.Config
 	coord   *coord.Server
 	authKey string
@@ -54,7 +54,7 @@ func (s service) stop() {
 
 // newMesh starts a mesh; adjust, which may be nil, changes the coordinator's
 // configuration first.
-func newMesh(t *testing.T, adjust func(*coord.Config)) *mesh {
+func newMesh(t testing.TB, adjust func(*coord.Config)) *mesh {
 	t.Helper()
 	m := &mesh{t: t, log: new(lockedBuffer), controlAddr: "127.0.0.1:0", relayAddr: "127.0.0.1:0"}
 	var certName string

@@ -97,9 +97,10 @@ type Server struct {
 	// Underlay is the network beneath the mesh; the zero value is the host's.
 	Underlay Underlay
 
-	mu     sync.Mutex
-	node   *node // nil until started
-	closed bool
+	mu       sync.Mutex
+	node     *node     // nil until started
+	loopback *loopback // nil until asked for
+	closed   bool
 }
 
 // Start begins to bring the node up and returns without waiting for it. It is
@@ -165,8 +166,11 @@ func (s *Server) Up(ctx context.Context) (*Status, error) {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	n := s.node
+	n, proxies := s.node, s.loopback
 	s.mu.Unlock()
+	if proxies != nil {
+		proxies.close()
+	}
 	if n != nil {
 		n.close()
 	}

@@ -288,7 +288,7 @@ func (s *scripted) tell(srv, peer *Server, edit func(*tailcfg.Node)) {
 	})
 }
 
-func identityOf(t *testing.T, srv *Server) identity {
+func identityOf(t testing.TB, srv *Server) identity {
 	t.Helper()
 	id, err := loadIdentity(srv.Store)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // pair returns both ends of a connection from a to b.
-func pair(t *testing.T, a *Server, ln net.Listener, address string) (dialled, accepted net.Conn) {
+func pair(t testing.TB, a *Server, ln net.Listener, address string) (dialled, accepted net.Conn) {
 	t.Helper()
 	type result struct {
 		conn net.Conn
@@ -50,7 +50,7 @@ func TestConnIsAnOrdinaryConn(t *testing.T) {
 }
 
 // echo answers everything on port 7 of s with itself until s is closed.
-func echo(t *testing.T, s *Server, network string) {
+func echo(t testing.TB, s *Server, network string) {
 	t.Helper()
 	if network == "udp" {
 		pc, err := s.ListenPacket("udp", ":7")
