@@ -3,8 +3,10 @@ package httpproxy
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -38,7 +40,7 @@ func (s *Server) serveSelf(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	const text = "This is an HTTP proxy, and has no pages of its own: enter its address in a program's proxy settings."
-	http.Error(w, text, http.StatusBadRequest)
+	answer(w, http.StatusBadRequest, text)
 }
 
 // An exchange is one request for the proxy and its answer, which is written
@@ -119,7 +121,19 @@ func (x *exchange) refuse(status int, sentence string) {
 		// requests. (RFC 9931 is about that.) With a password it may try again.
 		x.Header().Set("Connection", "close")
 	}
-	http.Error(x, sentence, status)
+	answer(x, status, sentence)
+}
+
+// answer writes a sentence of our own. Its length stands in the head, so that
+// a client has all of it at once, even if net/http then waits for the rest of
+// the request.
+func answer(w http.ResponseWriter, status int, sentence string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(sentence)+1))
+	w.WriteHeader(status)
+	io.WriteString(w, sentence+"\n")
 }
 
 // WriteHeader notes the status and passes it on. A Content-Type that is missing

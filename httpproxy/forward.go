@@ -17,9 +17,11 @@ func (x *exchange) forward() {
 	in := x.in.WithContext(x.in.Context())
 	if in.ContentLength != 0 {
 		in.Body = &counted{in.Body, &x.toTarget}
-	}
-	if fullDuplex(in) {
-		http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
+		if in.Header.Get("Expect") == "" { // else the body is asked for, or not
+			// Without this net/http takes the rest of the body from the target's
+			// mouth when the target begins to answer.
+			http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
+		}
 		defer x.finishBody()
 	}
 	proxy := httputil.ReverseProxy{
@@ -34,22 +36,21 @@ func (x *exchange) forward() {
 	proxy.ServeHTTP(x, in)
 }
 
-// fullDuplex says whether the target may answer while it is still being sent
-// the request. Without this net/http would first take what is left of the body
-// from the target's mouth. (Clients that expect a 100 are asked for the body, or
-// not; and those that ask for another protocol have none.)
-func fullDuplex(r *http.Request) bool {
-	return r.ContentLength != 0 && r.Header.Get("Expect") == "" && r.Header.Get("Upgrade") == ""
-}
-
-// finishBody lets the client have the answer, and then finish its request, for
-// a while. Without full duplex net/http does so; with it, it panics when a
-// handler leaves a rest of the body (https://go.dev/issue/68560).
+// finishBody lets the client have the answer, and then gives it a while to
+// finish its request. With full duplex net/http leaves that to the handler: it
+// panics when a rest of the body is left (https://go.dev/issue/68560), and takes
+// a rest that cannot be read for the next request, so that the connection must
+// end then.
 func (x *exchange) finishBody() {
+	if x.conn.hijacked.Load() {
+		return
+	}
 	rc := http.NewResponseController(x.ResponseWriter)
 	rc.SetReadDeadline(time.Now().Add(x.conn.server.handshakeTimeout()))
 	rc.Flush()
-	x.in.Body.Close()
+	if err := x.in.Body.Close(); err != nil {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // rewrite undoes what a reverse proxy does to requests and a forward proxy must
@@ -61,6 +62,9 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 		}
 	}
 	p.Out.URL = originURL(p.In, x.ask.address())
+	// A Transport sends the body after a refusal, and for that the client would
+	// be asked for it, unless the connection is to be closed.
+	p.Out.Close = p.In.Header.Get("Expect") != ""
 }
 
 // originURL returns the URL with which a Transport connects to address and
