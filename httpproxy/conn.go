@@ -54,8 +54,26 @@ type conn struct {
 	server   *Server
 	ctx      context.Context // ends with the connection
 	origins  *http.Transport // made when first needed, by the request that runs
+	proven   atomic.Bool     // an authorised request has come
 	hijacked atomic.Bool
 	ended    chan struct{} // closed when net/http has done with it
+}
+
+// Established is for the first authorised request.
+func (c *conn) Established() {
+	if !c.proven.Swap(true) {
+		c.SetWriteDeadline(time.Time{})
+		c.Conn.Established()
+	}
+}
+
+// Write gives a client that has proven nothing yet a limited time to take what
+// it is told, by net/http too.
+func (c *conn) Write(p []byte) (int, error) {
+	if !c.proven.Load() {
+		c.SetWriteDeadline(time.Now().Add(c.server.handshakeTimeout()))
+	}
+	return c.Conn.Write(p)
 }
 
 // A single is a listener that accepts one connection. The connection outlives

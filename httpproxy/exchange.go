@@ -52,6 +52,8 @@ type exchange struct {
 	ask   Request
 	begin time.Time
 
+	switched *upgraded // when the target has agreed to leave HTTP
+
 	// For the log. A Transport may still be reading the request's body when the
 	// exchange has ended, so toTarget is atomic.
 	status             int   // 0 when there was nobody left to answer
@@ -110,18 +112,22 @@ func (x *exchange) fail(err error) {
 	x.refuse(status, fmt.Sprintf("cannot reach %s: %s", x.ask.address(), why))
 }
 
-// refuse answers with a sentence of our own. What the client may still have to
-// send or to take is bounded, because it may be anybody.
+// refuse answers with a sentence of our own. The client has a limited time to
+// finish its request, because it may be anybody.
 func (x *exchange) refuse(status int, sentence string) {
-	rc, deadline := http.NewResponseController(x.ResponseWriter), time.Now().Add(x.conn.server.handshakeTimeout())
-	rc.SetReadDeadline(deadline)
-	rc.SetWriteDeadline(deadline)
+	x.boundBody()
 	if x.in.Method == http.MethodConnect && status != http.StatusProxyAuthRequired {
 		// What a hasty client has sent into its tunnel must not be taken for
 		// requests. (RFC 9931 is about that.) With a password it may try again.
 		x.Header().Set("Connection", "close")
 	}
 	answer(x, status, sentence)
+}
+
+// boundBody limits the time for what is left of the request.
+func (x *exchange) boundBody() {
+	deadline := time.Now().Add(x.conn.server.handshakeTimeout())
+	http.NewResponseController(x.ResponseWriter).SetReadDeadline(deadline)
 }
 
 // answer writes a sentence of our own. Its length stands in the head, so that

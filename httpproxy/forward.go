@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // forward sends the request to its target, and the answer back.
@@ -34,6 +33,9 @@ func (x *exchange) forward() {
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { x.fail(err) },
 	}
 	proxy.ServeHTTP(x, in)
+	if x.switched != nil {
+		x.switched.Close() // ReverseProxy does not when it refuses the switch
+	}
 }
 
 // finishBody lets the client have the answer, and then gives it a while to
@@ -45,9 +47,8 @@ func (x *exchange) finishBody() {
 	if x.conn.hijacked.Load() {
 		return
 	}
-	rc := http.NewResponseController(x.ResponseWriter)
-	rc.SetReadDeadline(time.Now().Add(x.conn.server.handshakeTimeout()))
-	rc.Flush()
+	x.boundBody()
+	http.NewResponseController(x.ResponseWriter).Flush()
 	if err := x.in.Body.Close(); err != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -96,7 +97,8 @@ func (x *exchange) check(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		x.status = res.StatusCode
 		if stream, ok := res.Body.(io.ReadWriteCloser); ok {
-			res.Body = newUpgraded(x, stream)
+			x.switched = newUpgraded(x, stream)
+			res.Body = x.switched
 		}
 	}
 	return nil

@@ -143,12 +143,13 @@ func TestAnswersThatAreNone(t *testing.T) {
 				target.wantHead("the target is asked", "GET / HTTP/1.1", "Host: web")
 				go func() {
 					io.WriteString(target, answer)
-					target.Close()
+					target.closeWrite()
 				}()
 				_, body := client.wantAnswer("that is the target's fault", "GET", http.StatusBadGateway)
 				if body != "cannot reach web:80: it gave no proper answer\n" {
 					t.Errorf("the sentence is %q", body)
 				}
+				io.Copy(io.Discard, target.r) // the connection is not kept
 			})
 		})
 	}
