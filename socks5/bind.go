@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/meshnet-go/meshnet/internal/serve"
 )
 
 // errClientGone is why something ends that was done for a client.
@@ -24,7 +26,7 @@ func (c *session) bind(ctx context.Context) error {
 		far.Close()
 		return err
 	}
-	return c.splice(far)
+	return c.splice(ctx, &earlyConn{c.conn, c.early}, far)
 }
 
 // rendezvous gives the first reply, and returns the connection that came then.
@@ -83,22 +85,55 @@ func (c *session) await(ctx context.Context, ln net.Listener, from []netip.Addr)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
-	gone := make(chan struct{})
+	watched := make(chan struct{})
 	go func() {
-		defer close(gone)
-		if _, err := c.conn.Peek(); err != nil {
-			cancel(errClientGone)
-		}
+		defer close(watched)
+		cancel(c.watch())
 	}()
 	far, err := acceptFrom(ln, from)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	ln.Close()
-	c.conn.SetReadDeadline(time.Unix(1, 0)) // ends Peek
-	<-gone
+	c.conn.SetReadDeadline(time.Unix(1, 0)) // ends watch
+	<-watched
 	c.conn.SetReadDeadline(time.Time{})
 	return far, err
+}
+
+// maxEarly is how much a client may send before its BIND request has a
+// connection.
+const maxEarly = 4 << 10
+
+// watch returns when the client's connection ends, which only reading tells. It
+// keeps what it reads.
+func (c *session) watch() error {
+	for {
+		c.early = slices.Grow(c.early, 512)
+		n, err := c.conn.Read(c.early[len(c.early):cap(c.early)])
+		c.early = c.early[:len(c.early)+n]
+		switch {
+		case err != nil:
+			return errClientGone
+		case len(c.early) > maxEarly:
+			return errors.New("the client sends before it is connected")
+		}
+	}
+}
+
+// An earlyConn is a client's connection of which something was read before.
+type earlyConn struct {
+	*serve.Conn
+	early []byte
+}
+
+func (c *earlyConn) Read(p []byte) (int, error) {
+	if len(c.early) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.early)
+	c.early = c.early[n:]
+	return n, nil
 }
 
 // acceptFrom closes connections from elsewhere. An unspecified address stands

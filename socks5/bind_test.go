@@ -138,6 +138,37 @@ func TestBindEndsWithItsClient(t *testing.T) {
 	})
 }
 
+func TestBindEndsWithAClientThatSentEarly(t *testing.T) {
+	for _, test := range []struct {
+		early int
+		leave bool
+		log   string
+	}{
+		{1, true, errClientGone.Error()},
+		{maxEarly, true, errClientGone.Error()},
+		{maxEarly + 1, false, "before it is connected"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBinder()
+			p := newProxy(t, b.server())
+			c := p.connect(t)
+			begin := time.Now()
+			c.request(Bind, "100.64.0.1", 21)
+			c.want("the first reply", reply(succeeded, ftpAddr))
+			c.send(make([]byte, test.early))
+			if !test.leave {
+				c.want("the second reply", failed(generalFailure))
+				c.wantEnd("and the end")
+			}
+			c.Close()
+			synctest.Wait()
+			if log := p.log.String(); !strings.Contains(log, test.log) || time.Since(begin) != 0 {
+				t.Errorf("with %d bytes early, after %v the log says %s", test.early, time.Since(begin), log)
+			}
+		})
+	}
+}
+
 func TestBindKeepsWhatTheClientSendsEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBinder()

@@ -16,7 +16,7 @@ func (c *session) connect(ctx context.Context) error {
 		far.Close()
 		return err
 	}
-	return c.splice(far)
+	return c.splice(ctx, c.conn, far)
 }
 
 func (c *session) dial(ctx context.Context) (net.Conn, error) {

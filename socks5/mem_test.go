@@ -30,14 +30,17 @@ func memPipe(from, to net.Addr) (client, server *memConn) {
 	return &memConn{clientIn, clientOut, from, to}, &memConn{serverIn, serverOut, to, from}
 }
 
-func (c *memConn) Read(p []byte) (int, error)         { return c.in.Read(p) }
-func (c *memConn) Write(p []byte) (int, error)        { return c.out.Write(p) }
-func (c *memConn) CloseWrite() error                  { return c.out.Close() }
-func (c *memConn) Close() error                       { return errors.Join(c.in.Close(), c.out.Close()) }
-func (c *memConn) LocalAddr() net.Addr                { return c.local }
-func (c *memConn) RemoteAddr() net.Addr               { return c.remote }
-func (c *memConn) SetReadDeadline(t time.Time) error  { return c.in.SetReadDeadline(t) }
-func (c *memConn) SetWriteDeadline(t time.Time) error { return c.out.SetWriteDeadline(t) }
+func (c *memConn) Read(p []byte) (int, error)  { return c.in.Read(p) }
+func (c *memConn) Write(p []byte) (int, error) { return c.out.Write(p) }
+func (c *memConn) CloseWrite() error           { return c.out.Close() }
+func (c *memConn) Close() error                { return errors.Join(c.in.Close(), c.out.Close()) }
+func (c *memConn) LocalAddr() net.Addr         { return c.local }
+func (c *memConn) RemoteAddr() net.Addr        { return c.remote }
+
+// Deadlines can be set, as in TCP, when the other end has closed; those of
+// net.Pipe say that it has.
+func (c *memConn) SetReadDeadline(t time.Time) error  { c.in.SetReadDeadline(t); return nil }
+func (c *memConn) SetWriteDeadline(t time.Time) error { c.out.SetWriteDeadline(t); return nil }
 func (c *memConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }

@@ -358,6 +358,29 @@ func TestShutdownEndsConnectionsWithItsContext(t *testing.T) {
 	})
 }
 
+// The client has ended its direction, and the target says nothing.
+func TestShutdownEndsHalfClosedConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		p := newProxy(t, &Server{Dial: network{"quiet.mesh:1": func(c net.Conn) {
+			io.Copy(io.Discard, c)
+			<-release
+		}}.Dial})
+		c := p.connect(t)
+		c.request(Connect, "quiet.mesh", 1)
+		c.want("the target is connected", reply(succeeded, boundAt))
+		c.Conn.(*memConn).CloseWrite()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := p.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown returned %v", err)
+		}
+		c.wantEnd("the connection is closed")
+		close(release)
+	})
+}
+
 func TestServeEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dialing := make(chan struct{})

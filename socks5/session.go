@@ -20,7 +20,8 @@ type session struct {
 	conn *serve.Conn
 
 	req        Request // filled by the handshake
-	clientPort uint16  // from which datagrams will come; 0 when not known yet
+	clientPort uint16  // of UDP ASSOCIATE: where datagrams will come from; 0 when not known yet
+	early      []byte  // of BIND: what the client sent before it was connected
 	sent       int64   // bytes of the client to targets
 	received   int64   // bytes of targets to the client
 }
@@ -205,8 +206,11 @@ func (c *session) farewell(message []byte) {
 	}
 }
 
-// splice carries bytes between the client and far until both have ended.
-func (c *session) splice(far net.Conn) (err error) {
-	c.sent, c.received, err = splice.Conns(c.conn, far, c.srv.IdleTimeout)
+// splice carries bytes between the client and far until both have ended, or ctx
+// has: then the client's connection is closed, which does not end a direction
+// that only far could end.
+func (c *session) splice(ctx context.Context, near, far net.Conn) (err error) {
+	defer context.AfterFunc(ctx, func() { far.Close() })()
+	c.sent, c.received, err = splice.Conns(near, far, c.srv.IdleTimeout)
 	return err
 }
