@@ -1,0 +1,7 @@
+//go:build !windows
+
+package udp
+
+import "syscall"
+
+const refused = syscall.ECONNREFUSED
