@@ -78,80 +78,99 @@ func converse(s *Server, sent []byte) []byte {
 // checkConversation knows the protocol by another way than the Server: from the
 // whole of what was sent.
 func checkConversation(t *testing.T, sent, got []byte, password bool) {
-	take := func(b *[]byte, n int) []byte {
-		n = min(n, len(*b))
-		taken := (*b)[:n]
-		*b = (*b)[n:]
-		return taken
+	x := &transcript{t: t, sent: sent, rest: sent, got: got}
+	if x.greeting(password) && (!password || x.login()) {
+		x.request()
 	}
-	say := func(want ...byte) bool {
-		if said := take(&got, len(want)); !bytes.Equal(said, want) {
-			t.Fatalf("after %x came %x, want %x", sent, said, want)
-		}
-		return true
+	if len(x.got) > 0 {
+		t.Errorf("after %x came %x at the end", sent, x.got)
 	}
-	end := func() {
-		if len(got) > 0 {
-			t.Fatalf("after %x came %x at the end", sent, got)
-		}
-	}
-	defer end()
+}
 
-	rest := sent
-	if len(rest) < 2 || rest[0] != 5 || len(rest) < 2+int(rest[1]) {
-		return
+// A transcript is compared message by message. Its methods report whether the
+// conversation goes on.
+type transcript struct {
+	t         *testing.T
+	sent      []byte
+	rest, got []byte // what is still to be compared
+}
+
+// said expects the Server's next bytes.
+func (x *transcript) said(want []byte) {
+	x.t.Helper()
+	got, ok := bytes.CutPrefix(x.got, want)
+	if !ok {
+		x.t.Fatalf("after %x came %x, want %x", x.sent, x.got, want)
 	}
-	methods := take(&rest, 2+int(rest[1]))[2:]
-	method := byte(0)
-	if password {
-		method = 2
-	}
-	if bytes.IndexByte(methods, method) < 0 {
-		say(5, 0xff)
-		return
-	}
-	say(5, method)
-	if password {
-		right := login("ann", "secret")
-		if size, err := loginSize(rest); err != nil || complete(rest[:min(size, len(rest))], loginSize) != nil {
-			return
-		}
-		if !bytes.HasPrefix(rest, right) {
-			say(1, 1)
-			return
-		}
-		take(&rest, len(right))
-		say(1, 0)
-	}
-	size, err := requestSize(rest)
-	if err == nil && len(rest) < 5 || len(rest) > 0 && rest[0] != 5 {
-		return
-	}
+	x.got = got
+}
+
+// message takes the client's next message, unless it is cut or malformed.
+func (x *transcript) message(size sizeFunc) ([]byte, error) {
+	b, err := readMessage(bytes.NewReader(x.rest), make([]byte, maxMessage), size)
 	if err == nil {
-		if size, _ = requestSize(rest[:5]); len(rest) < size {
-			return
-		}
+		x.rest = x.rest[len(b):]
 	}
-	if code := byte(0xff); len(got) < 10 || got[0] != 5 || got[2] != 0 {
-		t.Fatalf("after %x came %x for a reply", sent, got)
-	} else if code = got[1]; code > 8 || err != nil && code != 8 {
-		t.Fatalf("after %x came the reply code %d", sent, code)
-	} else if code != 0 {
-		say(failed(replyCode(code))...)
+	return b, err
+}
+
+func (x *transcript) greeting(password bool) bool {
+	b, err := x.message(greetingSize)
+	if err != nil {
+		return false
+	}
+	want := []byte{methodNone}
+	if password {
+		want = []byte{methodPassword}
+	}
+	if !bytes.Contains(b[2:], want) {
+		x.said([]byte{5, 0xff})
+		return false
+	}
+	x.said([]byte{5, want[0]})
+	return true
+}
+
+func (x *transcript) login() bool {
+	b, err := x.message(loginSize)
+	if err != nil {
+		return false
+	}
+	right := bytes.Equal(b, login("ann", "secret"))
+	if !right {
+		x.said([]byte{1, 1})
+		return false
+	}
+	x.said([]byte{1, 0})
+	return true
+}
+
+func (x *transcript) request() {
+	b, err := x.message(requestSize)
+	if err != nil && !errors.Is(err, errAddressType) {
 		return
 	}
-	command := Command(rest[1])
-	data := rest[size:]
-	switch command {
+	if len(x.got) < 2 {
+		x.t.Fatalf("after %x came %x for a reply", x.sent, x.got)
+	}
+	code := replyCode(x.got[1])
+	switch {
+	case code > addressTypeUnknown, (code == addressTypeUnknown) != (err != nil):
+		x.t.Fatalf("after %x came the code %d, %v", x.sent, code, err)
+	case code != succeeded:
+		x.said(failed(code))
+		return
+	}
+	switch command := Command(b[1]); command {
 	case Connect:
-		say(reply(succeeded, boundAt)...)
-		say(data...)
-	case Bind: // nobody connects
-		say(reply(succeeded, ftpAddr)...)
-		got = nil // the second reply, when the client still reads
+		x.said(join(reply(succeeded, boundAt), x.rest))
+	case Bind: // the client leaves before anybody connects
+		x.said(reply(succeeded, ftpAddr))
+		x.said(failed(generalFailure))
 	case Associate:
-		got = nil
+		x.said(appendReply(nil, succeeded, netip.AddrPort{})[:4])
+		x.got = nil // an address of the host's choice
 	default:
-		t.Fatalf("after %x the command was served", sent)
+		x.t.Fatalf("after %x %v was served", x.sent, command)
 	}
 }

@@ -33,9 +33,11 @@
 // there from one port: the one in the request or, when that is 0, the one that
 // sends first. Fragments are dropped. All targets of an association share one
 // socket on the far side. A reply is passed on when a datagram was sent to
-// exactly the address that it comes from, not longer than two minutes after the
-// last; 1,024 such addresses are remembered. A datagram that is too long for
-// where it has to go is dropped, and never cut.
+// exactly the address that it comes from, and no two minutes have passed since
+// without one in either direction; the 1,024 targets used last are remembered. A
+// datagram that is too long for where it has to go is dropped, and never cut.
+// On a listener whose addresses are not this host's, as on a mesh, there is no
+// such port, and UDP ASSOCIATE fails.
 //
 // # Other libraries
 //
@@ -45,9 +47,9 @@
 //   - github.com/armon/go-socks5 (e753329, of 2016) serves CONNECT, and keeps
 //     half-closes. It resolves names before it dials, so that the dialer gets an
 //     address.
-//   - github.com/things-go/go-socks5 (b17fab9, of 2026) continues it, with UDP:
+//   - github.com/things-go/go-socks5 (b17fab9, of 2026) does so too, and adds UDP:
 //     a socket and a goroutine for each target, without bound or expiry, and
-//     datagrams from anybody when the client names 0.0.0.0:0, as most do.
+//     datagrams from anybody when the client names 0.0.0.0:0, as it may.
 //   - github.com/wzshiming/socks5 (v0.7.0) has the three commands. A connection
 //     ends when one direction does; BIND takes whoever connects first; the
 //     first to send to a UDP port is the client, to whom everything is passed on
@@ -60,9 +62,9 @@
 //     when one direction does; anybody may send to a UDP port, and replies go to
 //     whoever sent last; every failed dial has the reply code 1.
 //
-// None of them bounds the time of a handshake, gives way to other clients when
-// one opens many connections, or ends connections at a shutdown, and none tells
-// reply codes by anything but the text of an error, if at all. Most of this
+// None of them by itself bounds the time of a handshake, keeps places free when
+// one client opens many connections, or ends connections at a shutdown, and none
+// tells reply codes by anything but the text of an error, if at all. Most of this
 // cannot be added from the outside, and a door into somebody's network needs it:
 // hence this package.
 package socks5
