@@ -42,9 +42,6 @@ func (s *Server) serveHTTP(ctx context.Context, sc *serve.Conn) {
 	c := &conn{Conn: sc, server: s, ctx: ctx, ended: make(chan struct{})}
 	s.web.Serve(&single{conn: c})
 	<-c.ended
-	if c.origins != nil {
-		c.origins.CloseIdleConnections()
-	}
 }
 
 // A conn is a client's connection that speaks HTTP. Its requests come one after
@@ -52,9 +49,10 @@ func (s *Server) serveHTTP(ctx context.Context, sc *serve.Conn) {
 type conn struct {
 	*serve.Conn
 	server   *Server
-	ctx      context.Context // ends with the connection
-	origins  *http.Transport // made when first needed, by the request that runs
-	proven   atomic.Bool     // an authorised request has come
+	ctx      context.Context           // ends with the connection
+	origins  *http.Transport           // made when first needed, by the request that runs
+	proven   atomic.Bool               // an authorised request has come
+	lastRead atomic.Pointer[time.Time] // as endReading has set it
 	hijacked atomic.Bool
 	ended    chan struct{} // closed when net/http has done with it
 }
@@ -74,6 +72,21 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.SetWriteDeadline(time.Now().Add(c.server.handshakeTimeout()))
 	}
 	return c.Conn.Write(p)
+}
+
+// endReading bounds all reading to come. It is for a connection that will close
+// after a request that has been answered before its end: net/http reads the
+// rest, so that the client gets to the answer, but for as long as it takes.
+func (c *conn) endReading(t time.Time) error {
+	c.lastRead.Store(&t)
+	return c.SetReadDeadline(t)
+}
+
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if last := c.lastRead.Load(); last != nil && (t.IsZero() || t.After(*last)) {
+		t = *last
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // A single is a listener that accepts one connection. The connection outlives
@@ -119,7 +132,7 @@ func connState(nc net.Conn, state http.ConnState) {
 func (c *conn) transport() *http.Transport {
 	if c.origins == nil {
 		c.origins = &http.Transport{
-			DialContext:            c.dial,
+			DialContext:            c.dialOrigin,
 			DisableCompression:     true, // bodies pass as they are
 			MaxIdleConns:           maxIdleOrigins,
 			MaxIdleConnsPerHost:    1,

@@ -29,6 +29,35 @@ func (c *conn) dial(ctx context.Context, network, address string) (net.Conn, err
 	return nc, nil
 }
 
+// An origin is a Transport's connection to a target. It ends with the client's
+// connection at the latest: a Transport keeps connections for later, and forgets
+// one whose target agrees to leave HTTP when the client has just left.
+type origin struct {
+	net.Conn
+	stop func() bool // the closing at the end
+}
+
+func (c *conn) dialOrigin(ctx context.Context, network, address string) (net.Conn, error) {
+	nc, err := c.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &origin{nc, context.AfterFunc(c.ctx, func() { nc.Close() })}, nil
+}
+
+func (o *origin) Close() error {
+	o.stop()
+	return o.Conn.Close()
+}
+
+// CloseWrite is for upgraded connections.
+func (o *origin) CloseWrite() error {
+	if c, ok := o.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // explain chooses status and words for an error on the way to a target. The
 // statuses are those that RFC 9209 section 2.3 recommends. A name that is not
 // found is a 502 as well: a 404 would pass for the word of the target, and be

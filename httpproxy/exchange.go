@@ -52,11 +52,11 @@ type exchange struct {
 	ask   Request
 	begin time.Time
 
+	body     *sentBody // nil without a body, and before it is forwarded
 	switched *upgraded // when the target has agreed to leave HTTP
 
-	// For the log. A Transport may still be reading the request's body when the
-	// exchange has ended, so toTarget is atomic.
-	status             int   // 0 when there was nobody left to answer
+	// For the log.
+	status             int   // 0 when there was nobody left to answer, or Handler did
 	err                error // why it went wrong
 	toTarget, toClient atomic.Int64
 }
@@ -106,7 +106,7 @@ func (s *Server) allow(ctx context.Context, r *Request) error {
 func (x *exchange) fail(err error) {
 	x.err = err
 	if x.in.Context().Err() != nil {
-		return // the client has left
+		panic(http.ErrAbortHandler) // the client has left; returning would answer 200
 	}
 	status, why := explain(err)
 	x.refuse(status, fmt.Sprintf("cannot reach %s: %s", x.ask.address(), why))
@@ -115,7 +115,7 @@ func (x *exchange) fail(err error) {
 // refuse answers with a sentence of our own. The client has a limited time to
 // finish its request, because it may be anybody.
 func (x *exchange) refuse(status int, sentence string) {
-	x.boundBody()
+	x.boundBody(x.conn.SetReadDeadline)
 	if x.in.Method == http.MethodConnect && status != http.StatusProxyAuthRequired {
 		// What a hasty client has sent into its tunnel must not be taken for
 		// requests. (RFC 9931 is about that.) With a password it may try again.
@@ -125,9 +125,10 @@ func (x *exchange) refuse(status int, sentence string) {
 }
 
 // boundBody limits the time for what is left of the request.
-func (x *exchange) boundBody() {
-	deadline := time.Now().Add(x.conn.server.handshakeTimeout())
-	http.NewResponseController(x.ResponseWriter).SetReadDeadline(deadline)
+func (x *exchange) boundBody(set func(time.Time) error) {
+	if x.body == nil || !x.body.ended.Load() {
+		set(time.Now().Add(x.conn.server.handshakeTimeout()))
+	}
 }
 
 // answer writes a sentence of our own. Its length stands in the head, so that
@@ -142,19 +143,24 @@ func answer(w http.ResponseWriter, status int, sentence string) {
 	io.WriteString(w, sentence+"\n")
 }
 
-// WriteHeader notes the status and passes it on. A Content-Type that is missing
-// is not guessed, and clients of HTTP/1.0 get no informational answers, which
-// they do not know.
+// WriteHeader notes the status and passes it on.
 func (x *exchange) WriteHeader(status int) {
-	informational := status < 200 && status != http.StatusSwitchingProtocols
-	if informational && !x.in.ProtoAtLeast(1, 1) {
+	if status < 200 {
+		if x.in.ProtoAtLeast(1, 1) { // clients of HTTP/1.0 know no informational answers
+			x.ResponseWriter.WriteHeader(status)
+		}
 		return
 	}
-	if !informational {
-		x.status = status
-		if _, ok := x.Header()["Content-Type"]; !ok {
-			x.Header()["Content-Type"] = nil
-		}
+	x.status = status
+	h := x.Header()
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // net/http does not guess it then
+	}
+	if x.body != nil && !x.body.ended.Load() {
+		// With full duplex net/http would go on to the next request behind a body
+		// that was not, or could not be, read to its end (and panic,
+		// https://go.dev/issue/68560).
+		h.Set("Connection", "close")
 	}
 	x.ResponseWriter.WriteHeader(status)
 }
@@ -176,7 +182,7 @@ func (x *exchange) log() {
 	attrs := []slog.Attr{
 		slog.String("method", x.ask.Method),
 		slog.Any("client", x.ask.Client),
-		slog.String("target", x.ask.address()),
+		slog.String("target", x.in.URL.Host),
 		slog.Int("status", x.status),
 		slog.Int64("sent", x.toTarget.Load()),
 		slog.Int64("received", x.toClient.Load()),

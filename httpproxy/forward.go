@@ -15,13 +15,14 @@ import (
 func (x *exchange) forward() {
 	in := x.in.WithContext(x.in.Context())
 	if in.ContentLength != 0 {
-		in.Body = &counted{in.Body, &x.toTarget}
+		x.body = &sentBody{ReadCloser: in.Body, n: &x.toTarget}
+		in.Body = x.body
 		if in.Header.Get("Expect") == "" { // else the body is asked for, or not
 			// Without this net/http takes the rest of the body from the target's
 			// mouth when the target begins to answer.
 			http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
 		}
-		defer x.finishBody()
+		defer x.boundBody(x.conn.endReading)
 	}
 	proxy := httputil.ReverseProxy{
 		Rewrite:        x.rewrite,
@@ -35,22 +36,6 @@ func (x *exchange) forward() {
 	proxy.ServeHTTP(x, in)
 	if x.switched != nil {
 		x.switched.Close() // ReverseProxy does not when it refuses the switch
-	}
-}
-
-// finishBody lets the client have the answer, and then gives it a while to
-// finish its request. With full duplex net/http leaves that to the handler: it
-// panics when a rest of the body is left (https://go.dev/issue/68560), and takes
-// a rest that cannot be read for the next request, so that the connection must
-// end then.
-func (x *exchange) finishBody() {
-	if x.conn.hijacked.Load() {
-		return
-	}
-	x.boundBody()
-	http.NewResponseController(x.ResponseWriter).Flush()
-	if err := x.in.Body.Close(); err != nil {
-		panic(http.ErrAbortHandler)
 	}
 }
 
@@ -104,15 +89,20 @@ func (x *exchange) check(res *http.Response) error {
 	return nil
 }
 
-// counted counts what is read of a body.
-type counted struct {
+// A sentBody is the body of a request on its way to the target. The Transport
+// may still be reading it when the exchange has ended.
+type sentBody struct {
 	io.ReadCloser
-	n *atomic.Int64
+	n     *atomic.Int64 // bytes
+	ended atomic.Bool
 }
 
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
-	c.n.Add(int64(n))
+func (b *sentBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n.Add(int64(n))
+	if err == io.EOF {
+		b.ended.Store(true)
+	}
 	return n, err
 }
 

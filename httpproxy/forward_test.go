@@ -228,7 +228,7 @@ func TestConversationInOneRequest(t *testing.T) {
 		target.wantHead("the target is asked", "POST / HTTP/1.1", "Host: web", "Transfer-Encoding: chunked")
 		target.want("the body begins", "1\r\na\r\n")
 		go target.say("HTTP/1.1 200 OK", "Date: x", "Transfer-Encoding: chunked", "", "1", "b")
-		client.wantHead("the answer begins before the body ends", "HTTP/1.1 200 OK", "Date: x", "Transfer-Encoding: chunked")
+		client.wantHead("the answer begins before the body ends", "HTTP/1.1 200 OK", "Connection: close", "Date: x", "Transfer-Encoding: chunked")
 		client.want("with its body", "1\r\nb\r\n")
 		client.say("1", "c")
 		target.want("the request goes on", "1\r\nc\r\n")
@@ -238,8 +238,58 @@ func TestConversationInOneRequest(t *testing.T) {
 		target.want("the request ends", "0\r\n\r\n")
 		go target.say("0", "")
 		client.want("so does the answer", "0\r\n\r\n")
-		client.say("GET http://web/again HTTP/1.1", "Host: web", "")
-		target.wantHead("both connections are used again", "GET /again HTTP/1.1", "Host: web")
+		client.wantEnd("and with it the connection")
+	})
+}
+
+// A client that waits for the end of the answer before it goes on with its
+// request gets it.
+func TestAnswerEndsBeforeTheBody(t *testing.T) {
+	for name, expect := range map[string][]string{"without Expect": nil, "with Expect": {"Expect: 100-continue"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, &Server{})
+				p.listen(t, "web:80")
+				client := p.connect(t)
+				client.say(append([]string{"POST http://web/ HTTP/1.1", "Host: web", "Content-Length: 1000"}, append(expect, "")...)...)
+				target := p.accept(t, "web:80")
+				if _, err := http.ReadRequest(target.r); err != nil {
+					t.Fatal(err)
+				}
+				go target.say("HTTP/1.1 413 Request Entity Too Large", "Transfer-Encoding: chunked", "", "9", "too large", "0", "")
+				begin := time.Now()
+				if _, body := client.wantAnswer("the target refuses", "POST", http.StatusRequestEntityTooLarge); body != "too large" {
+					t.Errorf("got %q", body)
+				}
+				if time.Since(begin) > 100*time.Millisecond { // the Transport waits a little for its end of the request
+					t.Error("the answer waited for the body")
+				}
+				io.WriteString(client, "some")
+				client.wantEnd("the connection ends")
+				if took := time.Since(begin).Round(time.Second); took != 10*time.Second {
+					t.Errorf("it ended after %v", took)
+				}
+			})
+		})
+	}
+}
+
+// A client that leaves is not answered, and not thought to have been.
+func TestClientThatLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, &Server{})
+		p.listen(t, "web:80")
+		client := p.connect(t)
+		client.say("GET http://web/ HTTP/1.1", "Host: web", "")
+		target := p.accept(t, "web:80")
+		target.wantHead("the target is asked", "GET / HTTP/1.1", "Host: web")
+		client.closeWrite()
+		target.wantEnd("the target is told")
+		client.wantEnd("no answer is made up")
+		synctest.Wait()
+		if logs := p.logs.String(); !strings.Contains(logs, "status=0") || !strings.Contains(logs, "canceled") {
+			t.Errorf("the log is\n%s", logs)
+		}
 	})
 }
 

@@ -33,10 +33,10 @@
 //
 // The parsing, forwarding and streaming are net/http's; this package adds what
 // a proxy owes its surroundings: a bound on connections, a port shared with
-// SOCKS, and an end of all it has started. The libraries we read, such as
-// elazarl/goproxy at v1.8.3, are made to look into and rewrite traffic, drop
-// what a client sends right behind its CONNECT, and leave tunnels to goroutines
-// that no Shutdown waits for.
+// SOCKS, and an end of all it has started. elazarl/goproxy, at v1.8.3, is made
+// to look into traffic and to rewrite it; it drops what a client sends right
+// behind its CONNECT, and leaves tunnels to goroutines that no Shutdown waits
+// for.
 package httpproxy
 
 import (
@@ -111,8 +111,8 @@ type Server struct {
 	IdleTimeout time.Duration
 
 	// MaxConns bounds the connections from clients, SOCKS included. When there
-	// are so many, a newcomer takes the place of the one that has gone longest
-	// without an authorised request. 0 means 4096.
+	// are so many, a newcomer takes the place of the oldest that has not made an
+	// authorised request; when all have, it is turned away. 0 means 4096.
 	MaxConns int
 
 	// Logger gets a line for each request and each tunnel when it has ended, on

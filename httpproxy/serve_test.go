@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,25 +160,27 @@ func TestHardEnd(t *testing.T) {
 	for name, end := range endings {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var dials, handlers int
-				p := start(t, &Server{})
-				p.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-					<-r.Context().Done()
-					handlers++
-				})
-				p.SOCKS = func(ctx context.Context, c net.Conn) {
-					io.Copy(io.Discard, c)
-					<-ctx.Done()
-					handlers++
-				}
-				p.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-					if address == "slow:80" {
+				var dials, handlers atomic.Int32
+				var p *proxy
+				p = start(t, &Server{
+					Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+						<-r.Context().Done()
+						handlers.Add(1)
+					}),
+					SOCKS: func(ctx context.Context, c net.Conn) {
+						io.Copy(io.Discard, c)
 						<-ctx.Done()
-						dials++
-						return nil, ctx.Err()
-					}
-					return p.memNet.dial(ctx, network, address)
-				}
+						handlers.Add(1)
+					},
+					Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+						if address == "slow:80" {
+							<-ctx.Done()
+							dials.Add(1)
+							return nil, ctx.Err()
+						}
+						return p.memNet.dial(ctx, network, address)
+					},
+				})
 				p.listen(t, "web:80")
 				var peers []*peer
 				for _, request := range []string{"GET http://slow/", "CONNECT slow:80", "GET /", "\x05"} {
@@ -195,8 +198,12 @@ func TestHardEnd(t *testing.T) {
 				if err := end(p); err != nil {
 					t.Error(err)
 				}
-				if dials != 2 || handlers != 2 {
-					t.Errorf("it returned when %d of 2 dials and %d of 2 handlers had", dials, handlers)
+				if n := handlers.Load(); n != 2 {
+					t.Errorf("it returned when %d of 2 handlers had", n)
+				}
+				synctest.Wait() // a Transport dials in a goroutine of its own
+				if n := dials.Load(); n != 2 {
+					t.Errorf("%d of 2 dials have ended", n)
 				}
 				for _, c := range peers {
 					c.wantEnd("everything has ended")
