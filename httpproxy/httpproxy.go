@@ -22,10 +22,10 @@
 //
 // Requests and answers pass unchanged, but for the headers that are meant for
 // one hop, among them Proxy-Authorization. None is added: not X-Forwarded-For,
-// not User-Agent, and not Via either, which RFC 9110 wants, because some
-// servers answer requests that have it without compression. A loop cannot come
-// from that: what was forwarded has a path for its target, and such a request
-// is never forwarded again. Each client connection has its own connections to
+// not User-Agent, and not Via either, which RFC 9110 wants, because servers
+// such as nginx do not compress what they answer to requests that have it. A
+// loop cannot come from that: what was forwarded has a path for its target, and
+// such a request is never forwarded again. Each client connection has its own connections to
 // the servers behind, so that nothing one client sends ends up in the answer to
 // another.
 //
@@ -128,6 +128,7 @@ type Server struct {
 // Serve accepts connections from ln and serves them until ctx ends, and closes
 // ln. It then closes the connections, waits for what served them and returns
 // ctx's cause; after [Server.Shutdown] it returns [ErrServerClosed] at once.
+// When ln fails it returns that error, and the connections go on.
 //
 // It refuses to be an open proxy: a listener that is reached from beyond this
 // machine needs Auth or Anonymous. Loopback, Unix and in-memory listeners do
