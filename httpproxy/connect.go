@@ -35,7 +35,7 @@ func (x *exchange) connect() {
 		return
 	}
 	client.SetWriteDeadline(time.Time{})
-	sent, received, err := splice.Conns(client, target, server.IdleTimeout)
+	sent, received, err := splice.Conns(x.conn.ctx, client, target, server.IdleTimeout)
 	x.toTarget.Store(sent)
 	x.toClient.Store(received)
 	x.err = err

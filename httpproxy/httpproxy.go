@@ -43,6 +43,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -153,6 +154,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.setup.Do(s.prepare)
 	s.web.SetKeepAlivesEnabled(false) // closes idle connections, and running ones after their request
 	return s.group.Shutdown(ctx)
+}
+
+// check says why the Server cannot serve a listener on addr.
+func (s *Server) check(addr net.Addr) error {
+	switch {
+	case s.Dial == nil:
+		return errors.New("httpproxy: Server.Dial is missing")
+	case s.Auth == nil && !s.Anonymous && !serve.Local(addr):
+		return fmt.Errorf("httpproxy: refusing to serve on %v, which is reached from beyond this machine, without a password: set Auth, or Anonymous", addr)
+	}
+	return nil
 }
 
 func (s *Server) prepare() {

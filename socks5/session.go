@@ -206,11 +206,8 @@ func (c *session) farewell(message []byte) {
 	}
 }
 
-// splice carries bytes between the client and far until both have ended, or ctx
-// has: then the client's connection is closed, which does not end a direction
-// that only far could end.
+// splice carries bytes between the client and far until both have ended.
 func (c *session) splice(ctx context.Context, near, far net.Conn) (err error) {
-	defer context.AfterFunc(ctx, func() { far.Close() })()
-	c.sent, c.received, err = splice.Conns(near, far, c.srv.IdleTimeout)
+	c.sent, c.received, err = splice.Conns(ctx, near, far, c.srv.IdleTimeout)
 	return err
 }

@@ -230,25 +230,8 @@ func (s *Server) servable(at net.Addr) error {
 	switch {
 	case s.Dial == nil:
 		return errNoDial
-	case s.Auth == nil && !s.Anonymous && !local(at):
+	case s.Auth == nil && !s.Anonymous && !serve.Local(at):
 		return fmt.Errorf("socks5: %v can be reached by others, and there is no password: everybody could use this proxy; set Auth or, if that is meant, Anonymous", at)
 	}
 	return nil
-}
-
-// local reports whether only this machine reaches a listener: it is on
-// loopback, or on no network at all, as Unix sockets and those in memory.
-func local(a net.Addr) bool {
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		return a.IP.IsLoopback()
-	case *net.UnixAddr:
-		return true
-	}
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }

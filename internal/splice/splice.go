@@ -3,6 +3,7 @@
 package splice
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -18,10 +19,13 @@ import (
 // told only by closing it, which ends both. So does an error in either
 // direction, and then err is the first.
 //
-// When idle is positive and no byte has moved either way for that long, Conns
-// ends with [os.ErrDeadlineExceeded].
-func Conns(a, b net.Conn, idle time.Duration) (aToB, bToA int64, err error) {
+// When ctx ends, Conns ends with its cause. It must be given one that ends when
+// somebody closes a or b: a closed connection is not noticed while its direction
+// has ended and the other one is quiet. When idle is positive and no byte has
+// moved either way for that long, Conns ends with [os.ErrDeadlineExceeded].
+func Conns(ctx context.Context, a, b net.Conn, idle time.Duration) (aToB, bToA int64, err error) {
 	p := &pair{a: a, b: b, start: time.Now()}
+	defer context.AfterFunc(ctx, func() { p.end(context.Cause(ctx)) })()
 	stop := p.watchIdle(idle)
 	done := make(chan struct{})
 	go func() {

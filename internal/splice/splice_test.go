@@ -2,6 +2,7 @@ package splice
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -43,9 +44,13 @@ type result struct {
 }
 
 func start(a, b net.Conn, idle time.Duration) <-chan result {
+	return startWith(context.Background(), a, b, idle)
+}
+
+func startWith(ctx context.Context, a, b net.Conn, idle time.Duration) <-chan result {
 	done := make(chan result, 1)
 	go func() {
-		aToB, bToA, err := Conns(a, b, idle)
+		aToB, bToA, err := Conns(ctx, a, b, idle)
 		done <- result{aToB, bToA, err}
 	}()
 	return done
@@ -89,6 +94,22 @@ func TestAnErrorEndsBoth(t *testing.T) {
 	}
 	if r := <-done; r.err == nil {
 		t.Error("the splice ended without an error after a reset")
+	}
+}
+
+// Nothing reads from a client that has ended its direction, so that its
+// connection being closed ends nothing.
+func TestContextEndsAHalfClosedPair(t *testing.T) {
+	client, a := tcpPair(t)
+	b, server := tcpPair(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := startWith(ctx, a, b, 0)
+	client.CloseWrite()
+	io.ReadAll(server) // the end has come through
+	why := errors.New("enough")
+	cancel(why)
+	if r := <-done; r.err != why {
+		t.Errorf("the splice ended with %v", r.err)
 	}
 }
 
