@@ -29,6 +29,9 @@ func TestLocal(t *testing.T) {
 		{stranger{"pipe", "pipe"}, true},
 		{stranger{"tcp", "127.0.0.1:1"}, true},
 		{stranger{"tcp", "a name"}, false},
+		{stranger{"mesh", "100.64.0.1:80"}, false},
+		{stranger{"mesh", ":80"}, false},
+		{stranger{"memory", "proxy:80"}, true},
 	} {
 		if got := Local(test.addr); got != test.want {
 			t.Errorf("%s %v: %v", test.addr.Network(), test.addr, got)
