@@ -59,17 +59,11 @@ func newTxID() (tx disco.TxID) {
 	return tx
 }
 
-// The budget is what pings to candidates may cost, whatever others tell us: a
-// full table at once, and then as much again every five seconds. An honest peer
-// with a dozen endpoints never comes near it.
-const (
-	budgetBurst = 128
-	budgetPause = 40 * time.Millisecond
-)
-
-// budget lets budgetBurst events through at once, and one every budgetPause in
-// the long run. The zero budget is full.
+// budget lets a burst of events through at once, and one every pause in the
+// long run. It is full at first.
 type budget struct {
+	burst int
+	pause time.Duration
 	spent time.Time // when all that was taken will have been refilled
 }
 
@@ -78,9 +72,9 @@ func (b *budget) take(now time.Time) bool {
 	if b.spent.Before(now) {
 		b.spent = now
 	}
-	if b.spent.Sub(now) > (budgetBurst-1)*budgetPause {
+	if b.spent.Sub(now) > time.Duration(b.burst-1)*b.pause {
 		return false
 	}
-	b.spent = b.spent.Add(budgetPause)
+	b.spent = b.spent.Add(b.pause)
 	return true
 }

@@ -116,7 +116,8 @@ func (p *Peer) probeMTU() {
 	if p.mtu.watch.lost(p.now, patience) {
 		p.mtu.fall(p.now)
 	}
-	if size := p.mtu.search.next(p.now, patience, p.mtu.size(), p.best.addr.Addr()); size != 0 {
+	size := p.mtu.search.next(p.now, patience, p.mtu.size(), p.best.addr.Addr())
+	if size != 0 && p.largeBudget.take(p.now) { // else it counts as lost
 		p.ping(p.best.addr, size)
 	}
 	if p.mtu.watch.due(p.now, p.mtu.proven) {

@@ -69,6 +69,12 @@ const (
 // but waits, since the later one names the better endpoints.
 const callInterval = 2 * time.Second
 
+// What others tell us must not turn into a storm of pings, to them or to
+// somebody else, whatever it is. So there is a budget (see New): for pings to
+// candidates a full table at once, and then as much again every five seconds;
+// for the search of the MTU two searches at once, and one every ten seconds.
+// Honest peers come near neither. Heartbeats and the like are few by themselves.
+
 // A Peer decides about the way to one peer. Its methods are called from one
 // goroutine, with times that do not go back. All but Route, Deadline and Stuck
 // are events: after each the caller sends what is in the Output, reads the
@@ -82,7 +88,8 @@ type Peer struct {
 	activeUntil time.Time
 	candidates  candidates
 	flights     flights
-	budget      budget
+	budget      budget // for pings to candidates
+	largeBudget budget // for those that search the MTU
 	best        best
 
 	lastRound  time.Time // of discovery; zero: begin at once
@@ -149,7 +156,12 @@ type Route struct {
 }
 
 // New returns a Peer without any path, to which nothing has been sent.
-func New() *Peer { return &Peer{} }
+func New() *Peer {
+	return &Peer{
+		budget:      budget{burst: 128, pause: 40 * time.Millisecond},
+		largeBudget: budget{burst: 64, pause: 250 * time.Millisecond},
+	}
+}
 
 // Sent says that WireGuard messages have been sent to the peer since the last
 // call, and whether any was larger than [BaseMTU].
@@ -240,7 +252,8 @@ func (p *Peer) NetworkChanged(now time.Time) Output {
 }
 
 // Probe pings addresses where the peer may be found by luck, such as those of
-// a [PortProbing]. The one that answers is a path like any other.
+// a [PortProbing]. The one that answers is a path like any other. Pings are in
+// the order of the addresses.
 func (p *Peer) Probe(now time.Time, to ...netip.AddrPort) Output {
 	p.advance(now)
 	for _, addr := range to {
