@@ -69,18 +69,17 @@ type keeper struct {
 func (k *keeper) keep(ctx context.Context) {
 	k.publish(netip.AddrPort{}, Services{})
 	pause := firstPause
+	if !k.lan.complete() {
+		<-ctx.Done()
+		return
+	}
 	for ctx.Err() == nil {
-		if !k.lan.complete() {
-			<-ctx.Done()
-			return
-		}
 		if k.search(ctx) {
 			pause = firstPause
 			k.renew(ctx)
 			continue
 		}
 		k.wait(ctx, k.upTo(pause, k.lease.lifetime))
-		k.expire()
 		pause = min(2*pause, maxPause)
 	}
 	k.remove()
@@ -97,6 +96,7 @@ func (k *keeper) search(ctx context.Context) bool {
 		return false
 	}
 	k.services = services
+	k.expire()
 	if err != nil {
 		k.log.Debug("no port mapping", "error", err)
 		k.publish(k.lease.external, k.services)
