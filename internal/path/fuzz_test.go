@@ -257,7 +257,7 @@ func (x *invariants) rest() {
 func TestManyEvents(t *testing.T) {
 	often := []byte{opPong, opPong, opPong, opPong, opSent, opSent, opTick, opTick, opTick, opTick, opPing}
 	direct, raised := 0, 0
-	for seed := range uint64(200) {
+	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		x := newInvariants(t)
 		x.event(opMeshnet, byte(seed))
@@ -277,7 +277,7 @@ func TestManyEvents(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	if t.Logf("of 100,000 events %d found a direct path, %d a raised MTU", direct, raised); direct < 10000 || raised < 1000 {
+	if t.Logf("of 30,000 events %d found a direct path, %d a raised MTU", direct, raised); direct < 10000 || raised < 500 {
 		t.Error("the events get nowhere")
 	}
 }

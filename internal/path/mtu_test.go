@@ -205,14 +205,37 @@ func TestTheFirstLargePacketBeginsTheWatch(t *testing.T) {
 }
 
 func TestTheWatchGoesOnWhenTheStreamStalls(t *testing.T) {
-	x := carry(t, private, 10*time.Millisecond, 8973)
+	x := carry(t, private, 700*time.Millisecond, 8973)
 	x.runUntil("jumbo frames are found", false, func() bool { return x.mtu() == 8973 })
 	x.run(5*time.Second, true)
-	x.limit = 1472
-	x.run(20*time.Millisecond, true)
-	took := x.runUntil("it falls though nothing large is sent any more", false, func() bool { return x.mtu() == BaseMTU })
-	if took > time.Second {
-		t.Errorf("it took %v", took)
+	x.dead = true
+	begin := x.now
+	for x.mtu() != BaseMTU {
+		d := x.p.Deadline()
+		if d.Sub(begin) > 1400*time.Millisecond {
+			t.Fatal("it does not fall when nothing is sent any more")
+		}
+		x.after(d.Sub(x.now))
+	}
+}
+
+func TestSearchesAreBounded(t *testing.T) {
+	x := newPeerTest(t, public)
+	x.send()
+	x.answer(public)
+	for range 1000 {
+		x.do(x.p.SetMeshnet(x.now, false))
+		x.do(x.p.SetMeshnet(x.now, true))
+		for x.newest(public).Size != 0 && x.do(x.p.HandlePong(x.now, public, x.newest(public).TxID)).Answered {
+		}
+		x.after(time.Millisecond)
+	}
+	padded := 0
+	for _, ping := range x.sent {
+		padded += min(1, ping.Size)
+	}
+	if padded < 64 || padded > 64+4 {
+		t.Errorf("searches that begin again and again for a second made us send %d pings", padded)
 	}
 }
 

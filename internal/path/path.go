@@ -43,8 +43,8 @@ import (
 const (
 	// activeTime is how long after the last packet a peer counts as in use.
 	activeTime = 45 * time.Second
-	// trustTime is how long after a pong a path is trusted: two heartbeats may
-	// be lost, or rather one and a half.
+	// trustTime is how long after a pong a path is trusted: of two heartbeats
+	// one may be lost.
 	trustTime = 6500 * time.Millisecond
 	// heartbeat is the time between pings on the best path.
 	heartbeat = 3 * time.Second
@@ -68,12 +68,6 @@ const (
 // interface goes, another comes. A call that comes too early is not forgotten
 // but waits, since the later one names the better endpoints.
 const callInterval = 2 * time.Second
-
-// What others tell us must not turn into a storm of pings, to them or to
-// somebody else, whatever it is. So there is a budget (see New): for pings to
-// candidates a full table at once, and then as much again every five seconds;
-// for the search of the MTU two searches at once, and one every ten seconds.
-// Honest peers come near neither. Heartbeats and the like are few by themselves.
 
 // A Peer decides about the way to one peer. Its methods are called from one
 // goroutine, with times that do not go back. All but Route, Deadline and Stuck
@@ -157,6 +151,11 @@ type Route struct {
 
 // New returns a Peer without any path, to which nothing has been sent.
 func New() *Peer {
+	// What others tell us must not turn into a storm of pings, to them or to
+	// somebody else, whatever it is. Candidates can be pinged a full table at
+	// once, and then as much again every five seconds; the MTU can be searched
+	// twice at once, and then every ten seconds. Honest peers come near neither.
+	// Heartbeats and the like are few by themselves.
 	return &Peer{
 		budget:      budget{burst: 128, pause: 40 * time.Millisecond},
 		largeBudget: budget{burst: 64, pause: 250 * time.Millisecond},

@@ -368,6 +368,12 @@ func TestRoundsWhileThereIsNoPath(t *testing.T) {
 	if !x.p.Stuck() {
 		t.Error("it does not count as failed after three rounds")
 	}
+	x.after(time.Hour)
+	x.send()
+	if x.p.Stuck() {
+		t.Error("it counts as failed after an idle hour, when it has just begun again")
+	}
+	x.use(10 * time.Second)
 	x.answer(public)
 	if x.p.Stuck() {
 		t.Error("it counts as failed although there is a path")
@@ -500,8 +506,9 @@ func TestTheOldPathAnswersAndStays(t *testing.T) {
 	x.answer(other)
 	x.wantDirect("the other is no better", public)
 	x.pings = nil
-	for range 100 {
-		x.do(x.p.HandlePing(x.now, netip.AddrPortFrom(other.Addr(), uint16(1+len(x.sent)))))
+	for i := range uint16(100) {
+		x.do(x.p.HandlePing(x.now, netip.AddrPortFrom(other.Addr(), 1+i)))
+		x.after(5 * time.Millisecond)
 	}
 	pings := 0
 	for _, ping := range x.pings {
@@ -510,7 +517,7 @@ func TestTheOldPathAnswersAndStays(t *testing.T) {
 		}
 	}
 	if pings > 1 {
-		t.Errorf("a hundred new sources made us ping the best path %d times", pings)
+		t.Errorf("a hundred new sources within half a second made us ping the best path %d times", pings)
 	}
 }
 
@@ -629,6 +636,22 @@ func TestCandidatesAreBounded(t *testing.T) {
 		}
 	}
 	x.wantDirect("the path in use stays among them", public)
+}
+
+func TestASourceThatAnsweredIsWorthMoreThanManyThatPing(t *testing.T) {
+	x := newPeerTest(t, private)
+	x.send()
+	x.do(x.p.HandlePing(x.now, other))
+	x.after(20 * time.Millisecond)
+	x.answer(other)
+	x.answer(private)
+	x.wantDirect("the private path is better", private)
+	x.after(time.Second)
+	for i := range byte(100) {
+		x.do(x.p.HandlePing(x.now, netip.AddrPortFrom(netip.AddrFrom4([4]byte{9, 9, 9, i}), 1)))
+	}
+	x.do(x.p.SendFailed(x.now, private))
+	x.wantDirect("the next best is still known", other)
 }
 
 func TestPingsAreBounded(t *testing.T) {

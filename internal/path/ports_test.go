@@ -85,7 +85,7 @@ func TestPortProbingFindsAPath(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
-			const runs = 1000
+			const runs = 200
 			met, soon := 0, 0
 			for range runs {
 				found, ok, busiest := meet(rng, tt.sequential, tt.loss)
