@@ -4,6 +4,9 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/meshnet-go/meshnet/internal/disco"
+	"github.com/meshnet-go/meshnet/key"
 )
 
 // carrying is a test with a direct path that carries UDP payloads up to a
@@ -129,6 +132,16 @@ func TestTheLargestPacketIsFound(t *testing.T) {
 				t.Errorf("%d padded pings while nothing large is sent", n)
 			}
 		})
+	}
+}
+
+func TestAPaddedPingIsAPacketOfItsSize(t *testing.T) {
+	ours, theirs := key.NewDisco(), key.NewDisco()
+	shared := ours.Shared(theirs.Public())
+	ping := Ping{Size: 1472}
+	packet := disco.Seal(nil, ours.Public(), &shared, disco.Ping{TxID: ping.TxID, Padding: ping.Padding()})
+	if len(packet) != ping.Size {
+		t.Errorf("the packet has %d bytes, want %d", len(packet), ping.Size)
 	}
 }
 
