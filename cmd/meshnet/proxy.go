@@ -42,7 +42,8 @@ Flags:
 FLAGS
 
 Each flag may come from the environment instead: -control-key from
-MESHNET_CONTROL_KEY, and so on. What stands on the command line wins. Two
+MESHNET_CONTROL_KEY, and so on. What stands on the command line wins. Flags
+that may be repeated take several values with commas between them, too. Two
 secrets come from there or from files, never from the command line, which other
 users of the machine can read: the auth key in MESHNET_AUTHKEY, and the proxy's
 password in MESHNET_PROXY_PASSWORD.
