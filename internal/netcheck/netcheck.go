@@ -1,0 +1,340 @@
+// Package netcheck finds out about the network that a node is in: its public
+// addresses, whether its NAT is a hard one, and which relay region is nearest,
+// its home.
+//
+// A [State] decides; it has no clock and no socket. Its driver is one
+// goroutine, which tells it what happens, then calls [State.Tick], does what
+// the [Output] says, and calls again at [State.Deadline]:
+//
+//	SetMap, SetNetwork, SetActive, Refresh ──► State ──► Output.Probes  STUN requests, from the socket of direct paths
+//	HandleSent, HandleFailed, HandleResponse ─►      ──► Output.HTTPS   latencies to be measured without UDP
+//	HandleProbe, HandleRelay, HandleFrame ───►       ──► Report         what is known
+//
+// It works in rounds. One begins when the map or the network changes, and while
+// the node is active every 20 to 26 seconds, which keeps the mappings of NATs
+// alive, too. A full round asks all regions, and is due after five minutes;
+// the others ask the three nearest and the home:
+//
+//	0         STUN requests to every region asked, in both families, again
+//	          after 100 ms and more, until one is answered
+//	≤ 3 s     the answers are in, or as many as can matter
+//	≤ 8 s     if none came, and the round is full: HTTPS instead
+//	          addresses, latencies and home are those of this round
+//
+// Timings and the rule for the home are those of Tailscale v1.102.5
+// (net/netcheck), so that nodes of both kinds come to the same conclusions.
+package netcheck
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/internal/stun"
+)
+
+// Requests leave in bursts, so that no map makes a flood: at most 200 in a
+// second.
+const (
+	burst = 10
+	pace  = 50 * time.Millisecond
+)
+
+// State is what a node knows of its network, and what it does to know more. It
+// is not safe for concurrent use. Times that it is given never go back.
+type State struct {
+	network  Network
+	regions  []region // of the map, those that matter, by ID
+	scores   map[int]float64
+	schedule schedule
+	paced    time.Time // no request is sent before
+	sent     int       // requests so far
+	round    *round    // nil between rounds
+
+	home      home
+	homeless  time.Time // when a map came, and there was no home yet
+	latencies history
+	addresses addresses
+	findings  findings
+	told      facts // what the driver was told last
+}
+
+// Network says over what UDP can be sent: there is a socket, and an address
+// that is more than a loopback. In a browser it is the zero Network.
+type Network struct {
+	IPv4, IPv6 bool
+}
+
+// findings is what the rounds found out beside addresses and latencies.
+type findings struct {
+	at                 time.Time // when the last round ended
+	udp, ipv6, mapping Answer
+	doubted            bool // they are those of another network
+}
+
+// Output is what a driver has to do.
+type Output struct {
+	// Probes are STUN requests to be sent. What became of each is told by
+	// HandleSent or HandleFailed.
+	Probes []Probe
+	// HTTPS are regions whose latency is to be measured by HTTPS, at the same
+	// time. The results go to HandleProbe, within five seconds.
+	HTTPS []int
+	// Changed is true when Report has news for the coordinator and for peers,
+	// which latencies alone are not.
+	Changed bool
+}
+
+// New returns a State that asks nobody until it has a map.
+func New() *State {
+	return &State{latencies: make(history)}
+}
+
+// SetMap says which relays there are, and begins a full round. The scores are
+// the coordinator's for regions, by which it wants latencies multiplied, and
+// may be nil. Neither may be modified afterwards. Of a map the first 64 regions
+// are measured, those that can be home before others.
+func (s *State) SetMap(now time.Time, m *derpmap.Map, scores map[int]float64) {
+	s.regions, s.scores = regionsOf(m), scores
+	s.latencies.keep(s.regions)
+	if s.home.region == 0 {
+		s.homeless = now
+	}
+	s.restart(now)
+}
+
+// SetNetwork says that the network changed, or that it may have, and begins a
+// full round. Public addresses that the round does not find again are
+// forgotten when it ends.
+func (s *State) SetNetwork(now time.Time, n Network) {
+	s.network = n
+	s.latencies = make(history)
+	s.addresses.doubt()
+	s.findings.doubted = true
+	s.restart(now)
+}
+
+// restart begins a full round now, in place of one that runs.
+func (s *State) restart(now time.Time) {
+	s.round = nil
+	s.schedule.request(now, true)
+}
+
+// SetActive says whether the node exchanges data with anybody. While it does
+// not, there are no rounds but those that are asked for.
+func (s *State) SetActive(active bool) { s.schedule.active = active }
+
+// Refresh begins a round, unless one runs: somebody is about to be told our
+// addresses. Rounds begin at least a second apart.
+func (s *State) Refresh(now time.Time) {
+	if s.round == nil {
+		s.schedule.request(now, false)
+	}
+}
+
+// HandleSent says that a request was sent to an address now. Looking up the
+// name may have taken a while: latencies count from here.
+func (s *State) HandleSent(now time.Time, tx stun.TxID, to netip.AddrPort) {
+	if s.round == nil {
+		return
+	}
+	s.sent++
+	s.round.sent(now, tx, unmap(to), s.sent)
+}
+
+// HandleFailed says that a request could not be sent: the name has no address
+// of the family, or the network does not want it.
+func (s *State) HandleFailed(tx stun.TxID) {
+	if s.round != nil {
+		s.round.failed(tx)
+	}
+}
+
+// HandleResponse says that a server answered a request, and where it saw us. A
+// response that is not one to a request of this round, from the address that
+// this was sent to, changes nothing.
+func (s *State) HandleResponse(now time.Time, tx stun.TxID, from, mapped netip.AddrPort) {
+	if s.round == nil {
+		return
+	}
+	v, ok := s.round.answered(now, tx, unmap(from), unmap(mapped))
+	if !ok {
+		return
+	}
+	s.findings.udp = Yes
+	if s.round.answered6 {
+		s.findings.ipv6 = Yes
+	}
+	s.addresses.saw(now, v)
+}
+
+// HandleProbe says how long a region took to answer over HTTPS, or with
+// false that it did not.
+func (s *State) HandleProbe(region int, latency time.Duration, ok bool) {
+	if s.round != nil {
+		s.round.measured(region, latency, ok)
+	}
+}
+
+// HandleRelay says whether we are connected to a relay of a region, from now
+// on.
+func (s *State) HandleRelay(now time.Time, region int, connected bool) {
+	s.home.setConnected(now, region, connected)
+}
+
+// HandleFrame says that a relay of a region sent something. For regions other
+// than the home it need not be called, nor more often than once a second.
+func (s *State) HandleFrame(now time.Time, region int) { s.home.hear(now, region) }
+
+// Tick does what is due now. It is to be called after other calls, too.
+func (s *State) Tick(now time.Time) (out Output) {
+	if s.round == nil {
+		s.begin(now)
+	}
+	if s.round != nil {
+		out.HTTPS = s.round.tick(now)
+		if s.round.over(now) {
+			s.end(now)
+		} else {
+			out.Probes = s.probes(now)
+		}
+	}
+	s.home.settle(now, s.candidates(), s.measuring(now))
+	if f := s.facts(); !f.equal(s.told) {
+		s.told, out.Changed = f, true
+	}
+	return out
+}
+
+// Deadline returns when Tick is to be called at the latest; the zero time is
+// never. After Tick it lies in the future.
+func (s *State) Deadline() time.Time {
+	candidates := s.candidates()
+	at := s.home.deadline(len(candidates))
+	if s.home.region == 0 && len(candidates) > 0 && (s.round == nil || len(s.round.latency) == 0) {
+		at = earliest(at, s.homeless.Add(firstAnswer))
+	}
+	if s.round == nil {
+		return earliest(at, s.schedule.next())
+	}
+	return earliest(at, s.round.deadline(s.paced))
+}
+
+// begin begins a round if one is due.
+func (s *State) begin(now time.Time) {
+	full, due := s.schedule.begin(now)
+	if !due {
+		return
+	}
+	asked := s.regions
+	if !full {
+		asked = nearest(s.regions, s.latencies, s.home.region)
+	}
+	s.round = newRound(now, full, s.home.region)
+	for _, r := range asked {
+		s.round.add(now, r, s.network, s.latencies)
+	}
+}
+
+// probes returns the requests that are due.
+func (s *State) probes(now time.Time) (probes []Probe) {
+	if now.Before(s.paced) {
+		return nil
+	}
+	for len(probes) < burst {
+		next := s.round.nextSeries()
+		if next == nil || now.Before(next.due) {
+			break
+		}
+		probes = append(probes, s.round.ask(now, next))
+	}
+	if len(probes) > 0 {
+		s.paced = now.Add(pace)
+	}
+	return probes
+}
+
+// end draws the conclusions from a round that is over.
+func (s *State) end(now time.Time) {
+	r := s.round
+	s.round = nil
+	s.schedule.ended(now)
+	s.findings.at = now
+	s.findings.conclude(r, s.network)
+	s.addresses.conclude(now, r.views)
+	for id, l := range r.latency {
+		s.latencies.add(now, id, l)
+	}
+	s.latencies.prune(now)
+	candidates := s.candidates()
+	for i := range candidates {
+		c := &candidates[i]
+		c.current = s.scored(c.id, r.latency[c.id].best())
+	}
+	s.home.choose(now, r.began, candidates)
+}
+
+// conclude takes from a round what it says about UDP and NATs. What it says
+// nothing about stays as it was.
+func (f *findings) conclude(r *round, n Network) {
+	if len(r.views) == 0 && (r.asked4 || r.asked6 || n == Network{}) {
+		f.udp = No
+	}
+	if !r.answered6 && (r.full && r.asked6 || !n.IPv6) {
+		f.ipv6 = No
+	}
+	if varies := mappingVaries(r.views); varies != Unknown || f.doubted {
+		f.mapping = varies
+	}
+	f.doubted = false
+}
+
+// firstAnswer is how long a node without a home waits for the first answer
+// before it takes any region: where UDP is blocked, measuring takes seconds.
+const firstAnswer = time.Second
+
+// measuring reports whether a round will soon say which region is nearest.
+func (s *State) measuring(now time.Time) bool {
+	switch {
+	case s.round != nil && len(s.round.latency) > 0:
+		return true
+	case s.round == nil && s.schedule.requested.IsZero():
+		return false
+	}
+	return now.Before(s.homeless.Add(firstAnswer))
+}
+
+// candidates returns the regions that can be home, by ID, with what is known
+// of each.
+func (s *State) candidates() (all []candidate) {
+	for _, r := range s.regions {
+		if r.home {
+			all = append(all, candidate{id: r.id, recent: s.scored(r.id, s.latencies.best(r.id))})
+		}
+	}
+	return all
+}
+
+// scored returns a latency as the coordinator wants it compared.
+func (s *State) scored(id int, latency time.Duration) time.Duration {
+	score := s.scores[id]
+	if !(score > 0 && score <= maxScore) || latency == 0 {
+		return latency
+	}
+	return max(1, time.Duration(float64(latency)*score))
+}
+
+// maxScore keeps a scored latency, of less than a minute, from overflowing.
+const maxScore = 1e6
+
+func unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// earliest returns the earlier of two times, of which zero is never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
