@@ -11,9 +11,18 @@ FUZZTIME = 20s
 check: deps fmt vet staticcheck tidy cross test quickstart interop
 	@echo "ok: make check"
 
-# The race detector needs a C compiler.
+# The race detector needs a C compiler; interop lets the others go through
+# proxies. Installing OpenSSH's server starts it, where services start by
+# themselves. Chromium is Chrome on some machines.
+PROGRAMS = gcc:gcc gcc:libc6-dev curl:curl ssh:openssh-client sshd:openssh-server nc.openbsd:netcat-openbsd \
+	proxychains4:proxychains4 socksify:dante-client drill:ldnsutils
 deps:
-	@command -v gcc >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends gcc libc6-dev; }
+	@PATH=$$PATH:/usr/sbin; missing=$$( \
+		for p in $(PROGRAMS); do command -v $${p%:*} >/dev/null || echo $${p#*:}; done; \
+		/usr/bin/python3 -c 'import socks' 2>/dev/null || echo python3-socks; \
+		{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || echo chromium); \
+	test -z "$$missing" || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends $$missing >/dev/null; }
 
 fmt:
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"

@@ -7,8 +7,10 @@ import (
 	"io"
 	"log"
 	"os"
+	"strings"
 	"sync"
 	"testing"
+	"text/tabwriter"
 
 	"tailscale.com/envknob"
 	"tailscale.com/net/netns"
@@ -62,7 +64,8 @@ func (l *theirLog) panics() string {
 	return l.panicked.String()
 }
 
-// table collects the results of the matrix, in the order in which they come.
+// table collects the results of the matrix, and of the programs that go through
+// proxies, in the order in which they come.
 type table struct {
 	mu   sync.Mutex
 	rows []row
@@ -90,16 +93,18 @@ func (m *table) print(w io.Writer) {
 	if len(m.rows) == 0 {
 		return
 	}
-	const format = "%-12s %-9s %-9s %-34s %-5s %s\n"
-	fmt.Fprintf(w, format, "TAILNET", "FROM", "TO", "WHAT", "OK", "")
+	columns := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	defer columns.Flush()
+	const format = "%s\t%s\t%s\t%s\t%s\t%s\n"
+	fmt.Fprintf(columns, format, "TAILNET", "FROM", "TO", "WHAT", "OK", "")
 	failed := 0
 	for _, r := range m.rows {
 		ok, note := "ok", r.note
 		if r.err != nil {
 			failed++
-			ok, note = "FAIL", r.err.Error()
+			ok, note = "FAIL", strings.ReplaceAll(r.err.Error(), "\n", " ")
 		}
-		fmt.Fprintf(w, format, r.tailnet, r.from, r.to, r.what, ok, note)
+		fmt.Fprintf(columns, format, r.tailnet, r.from, r.to, r.what, ok, note)
 	}
-	fmt.Fprintf(w, "%d of %d are ok\n", len(m.rows)-failed, len(m.rows))
+	fmt.Fprintf(columns, "%d of %d are ok\n", len(m.rows)-failed, len(m.rows))
 }

@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -32,12 +33,13 @@ const grace = 10 * time.Second
 func main() {
 	srv := &meshnet.Server{}
 	flag.StringVar(&srv.ControlURL, "control", os.Getenv("MESHNET_CONTROL"), "URL of the coordinator")
-	flag.StringVar(&srv.AuthKey, "authkey", os.Getenv("MESHNET_AUTHKEY"), "auth key, for the first start")
+	flag.StringVar(&srv.AuthKey, "authkey", "", "auth key, for the first start")
 	flag.StringVar(&srv.Hostname, "hostname", "socks5proxy", "name of this node in the mesh")
 	flag.StringVar(&srv.Dir, "state", "socks5proxy-state", "directory for the node's keys")
 	listen := flag.String("listen", "127.0.0.1:1080", "where to serve")
 	user := flag.String("user", "mesh", "user name that clients must give, when there is a password")
 	flag.Parse()
+	srv.AuthKey = cmp.Or(srv.AuthKey, os.Getenv("MESHNET_AUTHKEY")) // not the flag's default, which -h shows
 	srv.OnAuthURL = func(url string) { log.Print("sign in at ", url) }
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
