@@ -82,7 +82,6 @@ func TestStrangersAreLetGo(t *testing.T) {
 
 				p = start(t, &Server{Auth: only("me", "pw"), HandshakeTimeout: 5 * time.Second, IdleTimeout: time.Minute})
 				client = p.connect(quiet{t})
-				begin = time.Now()
 				stranger(client)
 				<-time.After(61 * time.Second)
 				synctest.Wait()

@@ -43,7 +43,7 @@ func main() {
 	srv.OnAuthURL = func(url string) { log.Print("sign in at ", url) }
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	err := run(ctx, srv, *listen, *user, os.Getenv("MESHNET_PROXY_PASSWORD"))
 	if err != nil && !errors.Is(err, context.Canceled) {
 		log.Fatal(err)
