@@ -57,29 +57,29 @@ func run(ctx context.Context, srv *meshnet.Server, listen, user, password string
 	if err != nil {
 		return err
 	}
-	defer ln.Close()
+	// Clients who come before the node has joined wait. If the proxy cannot be
+	// served, because it would be one for everybody, nothing is joined.
+	proxy := newProxy(srv, user, password)
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() { cancel(proxy.Serve(context.Background(), ln)) }()
+	log.Printf("SOCKS5 and HTTP proxy on %v", ln.Addr())
 	status, err := srv.Up(ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	log.Printf("joined as %s with the addresses %v", status.Self.Name, status.Self.Addresses)
 
-	proxy := newProxy(srv, user, password)
-	failed := make(chan error, 1)
-	go func() { failed <- proxy.Serve(context.Background(), ln) }()
-	log.Printf("SOCKS5 and HTTP proxy on %v", ln.Addr())
-	select {
-	case err := <-failed: // beyond loopback without a password, for one
-		return err
-	case <-ctx.Done():
-	}
+	<-ctx.Done()
 	log.Printf("stopping: open connections have %v", grace)
-	end, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
+	end, stop := context.WithTimeout(context.Background(), grace)
+	defer stop()
 	if proxy.Shutdown(end) != nil {
 		log.Print("closed the connections that were left")
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // newProxy serves both protocols on one port. An empty password lets everybody
