@@ -15,6 +15,7 @@ import (
 // apply puts a network map into force, receivers before senders: whoever can
 // send to us finds the filter in place.
 func (n *node) apply(m *netmap.Map, now time.Time) error {
+	n.judged = now
 	n.tun.SetFilter(n.compileFilter(m))
 	if err := n.stack.SetAddrs(addrs(m.Self)); err != nil {
 		return err

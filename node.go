@@ -37,7 +37,9 @@ type node struct {
 	cancel  context.CancelFunc
 	stopped chan struct{} // closed when run has returned
 
-	id identity // of run
+	// Of run.
+	id     identity
+	judged time.Time // when it was last decided whose key in the map has expired
 }
 
 func newNode(cfg config) (*node, error) {

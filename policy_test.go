@@ -385,3 +385,13 @@ func TestLoginPageMustBeAWebPage(t *testing.T) {
 		}
 	}
 }
+
+// A key may expire while the map that has it is being put into force.
+func TestExpiryBetweenJudgementAndTimer(t *testing.T) {
+	judged := time.Now().Add(-time.Second)
+	m := &netmap.Map{Self: &tailcfg.Node{}, Peers: []*tailcfg.Node{{KeyExpiry: judged.Add(time.Millisecond)}}}
+	n := &node{view: newPublished(view{netMap: m}), judged: judged}
+	if wait := n.untilExpiry(); wait > 0 {
+		t.Errorf("the next expiry is looked at in %v, want now", wait)
+	}
+}

@@ -191,14 +191,15 @@ func (n *node) handleMap(ev control.Event) error {
 const never = time.Duration(math.MaxInt64)
 
 // untilExpiry is how long it is until the next key of the map expires, ours or
-// a peer's.
+// a peer's: of those that had not when the map was judged, because one may have
+// expired since.
 func (n *node) untilExpiry() time.Duration {
-	m, now := n.view.load().netMap, time.Now()
+	m := n.view.load().netMap
 	if m == nil {
 		return never
 	}
-	if at, ok := m.NextExpiry(now); ok {
-		return at.Sub(now)
+	if at, ok := m.NextExpiry(n.judged); ok {
+		return time.Until(at)
 	}
 	return never
 }
@@ -207,6 +208,7 @@ func (n *node) untilExpiry() time.Duration {
 // our own has.
 func (n *node) handleExpiry() error {
 	m, now := n.view.load().netMap, time.Now()
+	n.judged = now
 	if m.Expired(m.Self, now) {
 		return control.ErrNodeKeyExpired
 	}
