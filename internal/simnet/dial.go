@@ -26,19 +26,12 @@ const (
 // let it stand still, until it fails with ETIMEDOUT.
 func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	want := binding{network: network, ip4: network != "tcp6", ip6: network != "tcp4"}
-	if network != "tcp" && want.ip4 && want.ip6 {
-		return nil, opError("dial", "socket", network, nil, nil, net.UnknownNetworkError(network))
-	}
-	addrs, port, err := h.net.resolve(addr)
+	targets, err := h.targets(want, addr)
 	if err != nil {
 		return nil, opError("dial", "connect", network, nil, nil, err)
 	}
-	if len(addrs) == 0 { // ":80" is the host itself
-		addrs = []netip.Addr{netip.IPv4Unspecified()}
-	}
-	for i, ip := range addrs {
-		to := netip.AddrPortFrom(ip, port)
-		conn, tryErr := h.dialOne(ctx, want, to, len(addrs)-i)
+	for i, to := range targets {
+		conn, tryErr := h.dialOne(ctx, want, to, len(targets)-i)
 		if tryErr == nil {
 			return conn, nil
 		}
@@ -47,6 +40,31 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 		}
 	}
 	return nil, err
+}
+
+// targets returns the addresses to try, at least one.
+func (h *Host) targets(want binding, addr string) (targets []netip.AddrPort, err error) {
+	switch want.network {
+	case "tcp", "tcp4", "tcp6":
+	default:
+		return nil, net.UnknownNetworkError(want.network)
+	}
+	addrs, port, err := h.net.resolve(addr)
+	if err != nil {
+		return nil, err
+	}
+	if len(addrs) == 0 { // ":80" is the host itself
+		addrs = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	}
+	for _, ip := range addrs {
+		if want.takes(ip) {
+			targets = append(targets, netip.AddrPortFrom(ip, port))
+		}
+	}
+	if len(targets) == 0 {
+		return nil, want.mismatch(addrs[0])
+	}
+	return targets, nil
 }
 
 // dialOne tries one address for its share of the time that ctx leaves.

@@ -135,14 +135,10 @@ func (h *Host) deliver(p *packet) {
 		return
 	}
 	c, ok := h.udp.find(p.dst)
-	switch {
-	case !ok:
+	if !ok {
 		p.drop(Unheard)
-	case !c.inbox.hasRoom(p):
+	} else if !c.inbox.push(p) {
 		p.drop(Overflowed)
-	default:
-		p.report(Delivered)
-		c.inbox.push(p)
 	}
 }
 

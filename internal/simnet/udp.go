@@ -83,8 +83,8 @@ func (c *udpConn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 // WriteTo sends b as one datagram to addr, a *net.UDPAddr.
 func (c *udpConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	to, ok := addr.(*net.UDPAddr)
-	if !ok || to == nil {
-		return 0, c.opError("write", "sendto", addr, syscall.EINVAL)
+	if !ok || to == nil { // which no call has refused
+		return 0, &net.OpError{Op: "write", Net: c.where.network, Source: c.LocalAddr(), Addr: addr, Err: syscall.EINVAL}
 	}
 	if err := c.send(b, to.AddrPort()); err != nil {
 		return 0, c.opError("write", "sendto", addr, err)
@@ -186,20 +186,19 @@ func (i *inbox) init() {
 	i.limit = defaultBuffer
 }
 
-// hasRoom says whether p may be pushed. Only the network pushes, one packet at
-// a time.
-func (i *inbox) hasRoom(p *packet) bool {
+// push takes a packet, if there is room. Its delivery is reported here, because
+// a reader may have done with it at once.
+func (i *inbox) push(p *packet) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.bytes+len(p.data)+overhead <= i.limit
-}
-
-func (i *inbox) push(p *packet) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
+	if i.bytes+len(p.data)+overhead > i.limit {
+		return false
+	}
+	p.report(Delivered)
 	i.packets.push(p)
 	i.bytes += len(p.data) + overhead
 	i.arrived.Signal()
+	return true
 }
 
 // pop waits for a packet.
