@@ -107,14 +107,9 @@ func (h *Host) attach(r *Router, addrs []netip.Addr) {
 	}
 }
 
-// receive takes a packet from the network.
-func (h *Host) receive(p *packet, _ *wire) {
-	if !slices.Contains(h.addrs, p.dst.Addr()) {
-		p.drop(Unroutable) // it has moved on another link
-		return
-	}
-	h.deliver(p)
-}
+// receive takes a packet from the network. A host that has moved gets none: its
+// old link is dead.
+func (h *Host) receive(p *packet, _ *wire) { h.deliver(p) }
 
 // send sends a packet to the network, or to the host itself.
 func (h *Host) send(p *packet) {

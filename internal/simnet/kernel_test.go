@@ -263,7 +263,7 @@ func endSteps(t *testing.T, m machine, say func(...any)) {
 	_, err = b.Read(make([]byte, 1))
 	say(err)
 
-	a, b = streamPair(t, m)
+	a, _ = streamPair(t, m)
 	read := make(chan error)
 	go func() {
 		_, err := a.Read(make([]byte, 1))

@@ -275,7 +275,7 @@ func TestHoursOfTraffic(t *testing.T) {
 				count++
 			}
 		}()
-		const perSecond, seconds = 50, 3600
+		const perSecond, seconds = 20, 3600
 		back := 0
 		for range seconds {
 			for range perSecond {

@@ -19,10 +19,10 @@
 //
 // The left half of it is
 //
-//	net := simnet.New(1)
-//	defer net.Close()
-//	server := net.Host()
-//	home := net.Router(simnet.RouterConfig{NAT: simnet.EasyNAT()})
+//	internet := simnet.New(1)
+//	defer internet.Close()
+//	server := internet.Host()
+//	home := internet.Router(simnet.RouterConfig{NAT: simnet.EasyNAT()})
 //	laptop := home.Host()
 //	laptop.Link().Set(simnet.Quality{Latency: 10 * time.Millisecond, Loss: 0.01})
 //
@@ -63,8 +63,8 @@ type Network struct {
 	packets sync.Pool     // of *packet
 
 	// mu guards everything below, and all routers, NATs, links and hosts.
-	// Inboxes, listeners and streams have locks of their own, which are taken
-	// last and held while nothing else is called.
+	// Inboxes, listeners and halves of connections have locks of their own for
+	// those who read and write: they are taken after mu, never before it.
 	mu sync.Mutex
 	schedule
 	rand     *rand.Rand // for the seeds of others
