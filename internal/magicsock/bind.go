@@ -8,6 +8,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/conn"
 
+	"github.com/meshnet-go/meshnet/internal/udp"
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -38,12 +39,16 @@ func (b *bind) Open(uint16) ([]conn.ReceiveFunc, uint16, error) {
 	}
 	closed := make(chan struct{})
 	b.closed = closed
-	receive := func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
+	b.conn.sockets.resume()
+	receivers := []conn.ReceiveFunc{func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
 		to := received{packets: packets, sizes: sizes, eps: eps}
 		err := b.conn.receive(closed, &to)
 		return to.n, err
-	}
-	return []conn.ReceiveFunc{receive}, 0, nil
+	}}
+	b.conn.sockets.each(func(u *udp.Conn) {
+		receivers = append(receivers, b.conn.receiver(u, closed))
+	})
+	return receivers, 0, nil
 }
 
 // Close implements [conn.Bind].
@@ -53,6 +58,7 @@ func (b *bind) Close() error {
 	if b.closed != nil {
 		close(b.closed)
 		b.closed = nil
+		b.conn.sockets.interrupt()
 	}
 	return nil
 }
@@ -64,13 +70,7 @@ func (b *bind) Send(packets [][]byte, ep conn.Endpoint) error {
 	if !ok {
 		return conn.ErrWrongEndpointType
 	}
-	r := p.route.Load()
-	if r.region == 0 {
-		return nil
-	}
-	for _, packet := range packets {
-		b.conn.relays.Send(r.region, p.key, packet)
-	}
+	b.conn.send(p, packets)
 	return nil
 }
 
@@ -88,7 +88,7 @@ func (b *bind) ParseEndpoint(digits string) (conn.Endpoint, error) {
 	return p, nil
 }
 
-// SetMark implements [conn.Bind]. There is no socket to mark.
+// SetMark implements [conn.Bind]. The sockets are whose network it is to mark.
 func (b *bind) SetMark(uint32) error { return nil }
 
 // BatchSize implements [conn.Bind].

@@ -119,8 +119,8 @@ func TestDERP(t *testing.T) {
 		a.know(t, map[*node]int{b: 1})
 		b.know(t, map[*node]int{a: 1})
 		time.Sleep(time.Second)
-		if got, want := a.Local(), (Local{HomeDERP: 1, Connected: true}); got != want {
-			t.Errorf("local: %+v, want %+v", got, want)
+		if got := a.Local(); got.HomeDERP != 1 || !got.Connected {
+			t.Errorf("local: %+v", got)
 		}
 		wantArrives(t, "first packet", a, b, true)
 		for range 5 {

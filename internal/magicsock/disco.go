@@ -3,8 +3,10 @@ package magicsock
 import (
 	"errors"
 	"net/netip"
+	"time"
 
 	"github.com/meshnet-go/meshnet/internal/disco"
+	"github.com/meshnet-go/meshnet/internal/path"
 )
 
 // handleDisco acts on a disco message. Only the loop calls it. Whatever is not
@@ -13,7 +15,7 @@ import (
 func (c *Conn) handleDisco(packet discoPacket) {
 	p := packet.from
 	from, ok := disco.Source(packet.data)
-	if !ok || p.disco.IsZero() || from != p.disco || (*c.peers.Load())[p.key] != p {
+	if !ok || p.disco.IsZero() || from != p.disco || !c.current(p) {
 		return
 	}
 	message, err := disco.Open(packet.data, p.sharedWith(c.disco))
@@ -23,18 +25,75 @@ func (c *Conn) handleDisco(packet discoPacket) {
 		}
 		return
 	}
+	if packet.addr.IsValid() {
+		c.handleDirect(p, packet.addr, message)
+	} else {
+		c.handleRelayed(p, packet.region, message)
+	}
+}
+
+// handleDirect acts on a message that came from an address on the underlay.
+func (c *Conn) handleDirect(p *peer, from netip.AddrPort, message disco.Message) {
+	switch m := message.(type) {
+	case disco.Ping:
+		p = c.owner(p, m)
+		// First the table, then the pong: the peer sends data when it has the
+		// pong, and by then we know who is at that address.
+		c.addrs.set(from, p)
+		c.pongDirect(p, from, m.TxID)
+		c.happened(p, func(path *path.Peer, now time.Time) path.Output { return path.HandlePing(now, from) })
+	case disco.Pong:
+		answered := c.happened(p, func(path *path.Peer, now time.Time) path.Output {
+			return path.HandlePong(now, from, m.TxID)
+		})
+		if answered {
+			c.addrs.set(from, p)
+		}
+	case disco.CallMeMaybe:
+		// Only a relay says truly who sent it.
+	}
+}
+
+// owner returns the peer that a ping is from, of those that share a disco key
+// with p: the one it names, if that is one.
+func (c *Conn) owner(p *peer, ping disco.Ping) *peer {
+	if named := (*c.peers.Load())[ping.NodeKey]; named != nil && named.disco == p.disco {
+		return named
+	}
+	return p
+}
+
+// handleRelayed acts on a message that came through a relay region.
+func (c *Conn) handleRelayed(p *peer, region int, message disco.Message) {
 	switch m := message.(type) {
 	case disco.Ping:
 		// Peers and `tailscale ping` want to know whether we are there, by any
 		// way they try.
-		c.pong(p, packet.region, m.TxID)
-	case disco.Pong, disco.CallMeMaybe:
-		// We ping nobody yet, and have no address to be called at.
+		c.pongRelayed(p, region, m.TxID)
+	case disco.Pong:
+		// We ping nobody through relays.
+	case disco.CallMeMaybe:
+		c.happened(p, func(path *path.Peer, now time.Time) path.Output {
+			return path.HandleCallMeMaybe(now, m.Endpoints)
+		})
 	}
 }
 
-// pong answers a ping that came through a relay region, the same way back.
-func (c *Conn) pong(p *peer, region int, tx disco.TxID) {
+// pongDirect answers a ping from an address, which it tells the peer.
+func (c *Conn) pongDirect(p *peer, to netip.AddrPort, tx disco.TxID) {
+	u := c.sockets.to(to.Addr())
+	if u == nil {
+		return
+	}
+	pong := disco.Seal(nil, c.discoPublic, p.sharedWith(c.disco), disco.Pong{TxID: tx, Src: to})
+	if err := u.WriteBatch([][]byte{pong}, to); err != nil {
+		c.log.Debug("a pong is lost", "peer", p.key.Short(), "to", to, "err", err)
+	}
+}
+
+// pongRelayed answers a ping that came through a relay region, the same way
+// back.
+func (c *Conn) pongRelayed(p *peer, region int, tx disco.TxID) {
 	src := disco.RegionAddr(region)
 	if src == (netip.AddrPort{}) {
 		return

@@ -12,8 +12,10 @@ const freshTime = 25 * time.Second
 // peer say it owns.
 func (c *Conn) loop() {
 	defer close(c.stopped)
-	defer c.homeTimer.Stop()
+	defer c.checkTimer.Stop()
+	defer c.callTimer.Stop()
 	defer c.freshTimer.Stop()
+	defer c.pathTimer.Stop()
 	for {
 		select {
 		case <-c.closing:
@@ -26,10 +28,20 @@ func (c *Conn) loop() {
 			c.handleHearing(h)
 		case packet := <-c.strangers:
 			c.handleEarly(packet)
+		case p := <-c.wakes:
+			c.handleWake(p)
+		case f := <-c.failures:
+			c.handleFailure(f)
+		case <-c.pathTimer.C:
+			c.lookAtPaths()
+		case a := <-c.answers:
+			c.handleAnswer(a)
+		case <-c.checkTimer.C:
+			c.checked()
+		case <-c.callTimer.C:
+			c.sendCalls()
 		case <-c.relays.Changed():
-			c.decide()
-		case <-c.homeTimer.C:
-			c.decide()
+			c.relaysChanged()
 		case <-c.freshTimer.C:
 			c.forgetSilent()
 		}
@@ -46,29 +58,16 @@ func (c *Conn) do(f func()) {
 	}
 }
 
-// decide chooses the home region and all routes anew: the relays changed, or
-// our connections to them.
-func (c *Conn) decide() {
-	home, again := c.home.next(time.Now(), c.derpMap, c.relays.Connected(c.home.region))
-	if home.region != c.home.region {
-		c.log.Info("the home region changes", "from", c.home.region, "to", home.region)
-		c.relays.SetHome(home.region)
-	}
-	c.home = home
-	if again.IsZero() {
-		c.homeTimer.Stop()
-	} else {
-		c.homeTimer.Reset(time.Until(again))
-	}
-	c.publish()
-	c.routeAll()
-}
-
 // publish lets the parent see what changed of us.
 func (c *Conn) publish() {
-	region := c.home.region
-	local := Local{HomeDERP: region, Connected: region != 0 && c.relays.Connected(region)}
-	if local == c.Local() {
+	local := Local{
+		HomeDERP:  c.home,
+		Connected: c.home != 0 && c.relays.Connected(c.home),
+		Endpoints: c.endpoints(),
+		BehindNAT: c.behindNAT(),
+		NetInfo:   c.netInfo,
+	}
+	if local.equal(c.Local()) {
 		return
 	}
 	c.local.Store(&local)
@@ -81,15 +80,6 @@ func (c *Conn) publish() {
 func (c *Conn) routeAll() {
 	for _, p := range *c.peers.Load() {
 		c.routeTo(p)
-	}
-}
-
-// routeTo stores the best way to a peer for those who send.
-func (c *Conn) routeTo(p *peer) {
-	known := func(region int) bool { return c.regions[region] }
-	region := p.place.region(known, c.relays.Connected, c.home.region)
-	if region != p.route.Load().region {
-		p.route.Store(&route{region})
 	}
 }
 

@@ -1,13 +1,14 @@
 // Package magicsock is the [conn.Bind] of a mesh node: WireGuard sends a packet
 // to a peer, and magicsock knows where the peer is.
 //
-//	WireGuard ── bind ── route of the peer ── relay.Pool        sending
-//	relay.Pool ── bind ── WireGuard, if from a peer             receiving
-//	                └──── loop, if disco, or too early for WireGuard
+//	WireGuard ── bind ── route of the peer ─┬─ udp.Conn         sending
+//	                                        └─ relay.Pool
+//	udp.Conn ───┬── bind ── WireGuard, if from a peer           receiving
+//	relay.Pool ─┘    └───── loop, if disco, or too early for WireGuard
 //
-// One goroutine, the loop, decides: it answers disco messages, chooses the home
-// region, and stores in each peer the route that sending then only loads.
-// Packets travel through relays; direct paths are still to come.
+// One goroutine, the loop, decides: it drives each peer's [path.Peer], answers
+// disco messages, chooses the home region, and stores in each peer the route
+// that sending then only loads.
 package magicsock
 
 import (
@@ -15,6 +16,8 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +25,9 @@ import (
 	"golang.zx2c4.com/wireguard/conn"
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/internal/netcheck"
 	"github.com/meshnet-go/meshnet/internal/relay"
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -30,6 +35,10 @@ import (
 type Config struct {
 	Node  key.NodePrivate  // our identity at relays
 	Disco key.DiscoPrivate // made for this process
+	// ListenPacket opens the UDP sockets of direct paths; network is "udp4" or
+	// "udp6". Nil is none: then everything goes through relays.
+	ListenPacket func(ctx context.Context, network, addr string) (net.PacketConn, error)
+	Port         uint16 // of these sockets; 0 is any
 	// DialContext connects to relays; nil is the host's network.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	RootCAs     *x509.CertPool // for relays; nil is the host's set
@@ -44,16 +53,25 @@ type Conn struct {
 	discoPublic key.DiscoPublic
 	log         *slog.Logger
 	relays      relays
+	sockets     sockets
 
-	peers   atomic.Pointer[peerTable] // written by the loop
-	local   atomic.Pointer[Local]     // written by the loop
-	changed chan struct{}             // holds one
+	peers   atomic.Pointer[peerTable]                 // written by the loop
+	discos  atomic.Pointer[map[key.DiscoPublic]*peer] // the same peers; written by the loop
+	addrs   addrBook                                  // written by the loop
+	local   atomic.Pointer[Local]                     // written by the loop
+	changed chan struct{}                             // holds one
 
-	// To the loop. What receivers have for it is dropped when it is busy.
+	// To the loop. What senders and receivers have for it is dropped when it is
+	// busy.
 	calls     chan func()
 	messages  chan discoPacket
 	hearings  chan hearing
 	strangers chan relay.Packet // initiations that are early
+	wakes     chan *peer        // something is sent to them, see route.wake
+	failures  chan failure
+	answers   chan answer
+
+	lookups sync.WaitGroup // goroutines that ask for names
 
 	released chan relay.Packet // of those, from the loop back to receivers
 
@@ -62,11 +80,20 @@ type Conn struct {
 	shut    sync.Once
 
 	// Owned by the loop.
+	node       key.NodePublic
+	host       Host
+	schedule   schedule
+	pathTimer  *time.Timer // when the first of schedule is due
 	derpMap    *derpmap.Map
 	regions    map[int]bool // of derpMap, those with a relay
-	home       home
-	homeTimer  *time.Timer // when to think of home again
-	anyFresh   bool        // of peers' places; then freshTimer runs
+	check      *netcheck.State
+	checkTimer *time.Timer // when check is due
+	report     netcheck.Report
+	netInfo    *tailcfg.NetInfo // of report
+	home       int              // the region; 0 when none can be
+	callers    []*peer          // who are to be called when our public addresses are known
+	callTimer  *time.Timer
+	anyFresh   bool // of peers' places; then freshTimer runs
 	freshTimer *time.Timer
 	early      early
 }
@@ -103,19 +130,29 @@ func newConn(cfg Config, relays relays) *Conn {
 		discoPublic: cfg.Disco.Public(),
 		log:         cfg.Logger,
 		relays:      relays,
+		sockets:     openSockets(cfg.ListenPacket, cfg.Port, cfg.Logger),
+		node:        cfg.Node.Public(),
 		changed:     make(chan struct{}, 1),
 		calls:       make(chan func()),
 		messages:    make(chan discoPacket, 64),
 		hearings:    make(chan hearing, 64),
 		strangers:   make(chan relay.Packet, maxEarly),
+		wakes:       make(chan *peer, 64),
+		failures:    make(chan failure, 64),
 		released:    make(chan relay.Packet, maxEarly),
 		closing:     make(chan struct{}),
 		stopped:     make(chan struct{}),
-		homeTimer:   stoppedTimer(),
+		check:       netcheck.New(),
+		netInfo:     new(tailcfg.NetInfo),
+		checkTimer:  stoppedTimer(),
+		callTimer:   stoppedTimer(),
+		answers:     make(chan answer, 64),
 		freshTimer:  stoppedTimer(),
+		pathTimer:   stoppedTimer(),
 	}
 	c.peers.Store(&peerTable{})
-	c.local.Store(&Local{})
+	c.discos.Store(&map[key.DiscoPublic]*peer{})
+	c.local.Store(&Local{NetInfo: new(tailcfg.NetInfo)})
 	go c.loop()
 	return c
 }
@@ -130,8 +167,11 @@ func stoppedTimer() *time.Timer {
 // close the Conn.
 func (c *Conn) Bind() conn.Bind { return &bind{conn: c} }
 
-// SetNodeKey changes our identity at relays.
-func (c *Conn) SetNodeKey(k key.NodePrivate) { c.relays.SetKey(k) }
+// SetNodeKey changes our identity at relays, and in our pings.
+func (c *Conn) SetNodeKey(k key.NodePrivate) {
+	c.relays.SetKey(k)
+	c.do(func() { c.node = k.Public() })
+}
 
 // SetDERPMap says which relays there are.
 func (c *Conn) SetDERPMap(m *derpmap.Map) {
@@ -141,7 +181,8 @@ func (c *Conn) SetDERPMap(m *derpmap.Map) {
 			c.regions[id] = true
 		}
 		c.relays.SetMap(m)
-		c.decide()
+		c.check.SetMap(time.Now(), m, nil)
+		c.relaysChanged()
 	})
 }
 
@@ -150,8 +191,17 @@ func (c *Conn) SetDERPMap(m *derpmap.Map) {
 // after [Conn.PeersReady].
 func (c *Conn) SetPeers(peers []Peer) {
 	c.do(func() {
-		c.peers.Store(c.peers.Load().with(peers))
-		c.routeAll()
+		table, gone := c.peers.Load().with(peers)
+		discos := table.byDisco()
+		c.peers.Store(&table)
+		c.discos.Store(&discos)
+		for _, p := range gone {
+			c.forget(p)
+		}
+		for _, p := range table {
+			c.tellEndpoints(p)
+			c.routeTo(p)
+		}
 	})
 }
 
@@ -174,6 +224,18 @@ type Local struct {
 	HomeDERP int
 	// Connected tells whether we are connected to a relay there.
 	Connected bool
+	// Endpoints are where peers may find us on the underlay.
+	Endpoints []Endpoint
+	// BehindNAT is whether the world sees another IPv4 address than ours.
+	BehindNAT bool
+	// NetInfo is what the coordinator wants to know of our network. It must not
+	// be modified.
+	NetInfo *tailcfg.NetInfo
+}
+
+func (l Local) equal(m Local) bool {
+	return l.HomeDERP == m.HomeDERP && l.Connected == m.Connected && l.BehindNAT == m.BehindNAT &&
+		l.NetInfo == m.NetInfo && slices.Equal(l.Endpoints, m.Endpoints)
 }
 
 // Local returns what is known now.
@@ -185,8 +247,11 @@ func (c *Conn) Changed() <-chan struct{} { return c.changed }
 
 // PeerInfo is what a Conn knows of a peer.
 type PeerInfo struct {
+	// Direct is the peer's address on the underlay to which packets go;
+	// invalid when they go through a relay alone.
+	Direct netip.AddrPort
 	// Relay is the region through which packets to the peer go, or 0 when
-	// there is none.
+	// none has to.
 	Relay int
 }
 
@@ -197,7 +262,8 @@ func (c *Conn) PeerInfo(k key.NodePublic) (PeerInfo, bool) {
 	if !ok {
 		return PeerInfo{}, false
 	}
-	return PeerInfo{Relay: p.route.Load().region}, true
+	r := p.route.Load()
+	return PeerInfo{Direct: r.direct, Relay: r.region}, true
 }
 
 // Close ends all connections and waits for its goroutines. The Bind's
@@ -205,5 +271,7 @@ func (c *Conn) PeerInfo(k key.NodePublic) (PeerInfo, bool) {
 func (c *Conn) Close() error {
 	c.shut.Do(func() { close(c.closing) })
 	<-c.stopped
+	c.lookups.Wait()
+	c.sockets.close()
 	return c.relays.Close()
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/tun/tuntest"
 
+	"github.com/meshnet-go/meshnet/derp/derpmap"
 	"github.com/meshnet-go/meshnet/internal/wg"
 	"github.com/meshnet-go/meshnet/key"
 )
@@ -81,9 +82,28 @@ func (n *node) know(t *testing.T, peers map[*node]int) {
 	n.PeersReady()
 }
 
+// testMap has regions of one relay each.
+func testMap(regions ...int) *derpmap.Map {
+	m := &derpmap.Map{Regions: make(map[int]*derpmap.Region)}
+	for _, id := range regions {
+		m.Regions[id] = &derpmap.Region{RegionID: id, Nodes: []*derpmap.Node{{
+			Name: "n", RegionID: id, HostName: "relay.test", IPv4: stunServer(id).Addr().String(), IPv6: "none",
+		}}}
+	}
+	return m
+}
+
+// stunServer is where a region of testMap has one.
+func stunServer(region int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(region)}), 3478)
+}
+
+// ping is a packet of a to b.
+func ping(a, b *node) []byte { return tuntest.Ping(b.addr, a.addr) }
+
 func wantArrives(t *testing.T, sentence string, a, b *node, want bool) {
 	t.Helper()
-	packet := tuntest.Ping(b.addr, a.addr)
+	packet := ping(a, b)
 	a.tun.Outbound <- packet
 	select {
 	case got := <-b.tun.Inbound:

@@ -1,8 +1,11 @@
 package magicsock
 
 import (
+	"net/netip"
 	"sync/atomic"
+	"time"
 
+	"github.com/meshnet-go/meshnet/internal/path"
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -11,6 +14,9 @@ type Peer struct {
 	Key      key.NodePublic
 	Disco    key.DiscoPublic // zero: none, and its disco messages are ignored
 	HomeDERP int             // region where it is found; 0 when not known
+	// Endpoints are where the coordinator believes the peer to be on the
+	// underlay.
+	Endpoints []netip.AddrPort
 }
 
 // peerTable has the peers by node key. A table does not change once it is
@@ -30,23 +36,41 @@ type peer struct {
 	// ready is whether WireGuard knows the peer. Written by the loop.
 	ready atomic.Bool
 
+	// sent tells the loop what has been sent since it last looked. Written by
+	// senders, reset by the loop.
+	sent atomic.Int32
+
+	addrs []netip.AddrPort // on the underlay; guarded by addrBook.mu
+
 	// Owned by the loop.
-	disco  key.DiscoPublic
-	shared *key.DiscoShared // with disco; nil until needed
-	place  place
+	disco     key.DiscoPublic
+	shared    *key.DiscoShared // with disco; nil until needed
+	place     place
+	named     []netip.AddrPort // endpoints, by the coordinator
+	endpoints []netip.AddrPort // those that path knows of
+	path      *path.Peer
+	due       time.Time // of path, when slot is not 0
+	slot      int       // in the schedule; 0: none
 }
 
+// Values of peer.sent.
+const (
+	sentNothing = iota
+	sentSmall   // no message larger than path.BaseMTU
+	sentLarge
+)
+
 // with returns a table of the given peers, with the peer of t where there is
-// one. Peers that are not in it any more lose their route.
-func (t peerTable) with(peers []Peer) *peerTable {
-	next := make(peerTable, len(peers))
+// one, and those of t that are in it no more.
+func (t peerTable) with(peers []Peer) (next peerTable, gone []*peer) {
+	next = make(peerTable, len(peers))
 	for _, p := range peers {
 		if p.Key.IsZero() {
 			continue
 		}
 		known := t[p.Key]
 		if known == nil {
-			known = &peer{key: p.Key}
+			known = &peer{key: p.Key, path: path.New()}
 			known.route.Store(nowhere)
 		}
 		known.update(p)
@@ -54,17 +78,33 @@ func (t peerTable) with(peers []Peer) *peerTable {
 	}
 	for k, p := range t {
 		if next[k] == nil {
-			p.route.Store(nowhere)
+			gone = append(gone, p)
 		}
 	}
-	return &next
+	return next, gone
 }
 
+// update notes what the coordinator says. A peer with another disco key is
+// another process, with other sockets: what was found out about paths is void.
 func (p *peer) update(to Peer) {
 	p.place.home = to.HomeDERP
 	if p.disco != to.Disco {
 		p.disco, p.shared = to.Disco, nil
+		p.path, p.endpoints = path.New(), nil
 	}
+	p.named = to.Endpoints
+}
+
+// byDisco returns the peers by disco key. Of several with one key, as when a
+// node has just changed its node key, it has any.
+func (t peerTable) byDisco() map[key.DiscoPublic]*peer {
+	found := make(map[key.DiscoPublic]*peer, len(t))
+	for _, p := range t {
+		if !p.disco.IsZero() {
+			found[p.disco] = p
+		}
+	}
+	return found
 }
 
 // sharedWith returns what seals messages between the peer and our disco key.

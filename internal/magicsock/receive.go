@@ -2,6 +2,7 @@ package magicsock
 
 import (
 	"net"
+	"net/netip"
 
 	"golang.zx2c4.com/wireguard/conn"
 
@@ -101,14 +102,16 @@ func (c *Conn) hear(p *peer, region int) {
 	}
 }
 
-// maxDisco is the largest disco packet that is looked at: pings are padded up
-// to the size of jumbo frames.
+// maxDisco is the largest disco packet that is looked at when a relay brings
+// it. On the underlay pings are padded up to what a datagram holds.
 const maxDisco = 10 << 10
 
-// discoPacket is a disco packet that a peer sent, or a relay in its name.
+// discoPacket is a disco packet that a peer sent, or a relay or anybody else in
+// its name.
 type discoPacket struct {
 	from   *peer
-	region int
+	region int            // of the relay it came through
+	addr   netip.AddrPort // or where it came from; invalid when through a relay
 	data   []byte
 }
 
@@ -118,7 +121,7 @@ func (c *Conn) deliver(from *peer, packet relay.Packet) {
 		return
 	}
 	select {
-	case c.messages <- discoPacket{from, packet.Region, append([]byte(nil), packet.Data...)}:
+	case c.messages <- discoPacket{from: from, region: packet.Region, data: append([]byte(nil), packet.Data...)}:
 	default:
 	}
 }

@@ -1,12 +1,22 @@
 package magicsock
 
+import (
+	"math"
+	"net/netip"
+)
+
 // route is the way that packets to a peer take. Routes do not change; a peer
 // gets another one.
 type route struct {
-	region int // of the relay; 0 when there is no way
+	direct netip.AddrPort // invalid: none
+	mtu    int            // larger messages do not go direct, but through the relay
+	region int            // of the relay; 0 when none is to be used
+	spare  int            // region for messages that are too large; 0 when there is none
+	wake   int            // messages larger than this let the loop know at once
 }
 
-var nowhere = &route{}
+// nowhere is for those who are no peers any more.
+var nowhere = &route{wake: math.MaxInt}
 
 // place is where a peer may be found.
 type place struct {

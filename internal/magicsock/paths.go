@@ -1,0 +1,186 @@
+package magicsock
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/meshnet-go/meshnet/internal/disco"
+	"github.com/meshnet-go/meshnet/internal/path"
+)
+
+// The loop drives a path.Peer for each peer: it tells it what happened, sends
+// what comes out, stores the route, and looks at it again at its deadline.
+
+// happened tells a peer's path of an event, and acts on what it says.
+func (c *Conn) happened(p *peer, event func(*path.Peer, time.Time) path.Output) (answered bool) {
+	if c.sockets.none() || !c.current(p) {
+		return false
+	}
+	now := time.Now()
+	if sent := p.sent.Swap(sentNothing); sent != sentNothing {
+		c.carryOut(p, now, p.path.Sent(now, sent == sentLarge))
+	}
+	out := event(p.path, now)
+	c.carryOut(p, now, out)
+	c.routeTo(p)
+	c.schedule.set(p, p.path.Deadline())
+	c.setPathTimer()
+	return out.Answered
+}
+
+// current says whether p is still a peer.
+func (c *Conn) current(p *peer) bool { return (*c.peers.Load())[p.key] == p }
+
+// carryOut sends what a path wants sent. What the system refuses is told to the
+// path, which may want something else then; each round has fewer pings, because
+// a path that failed is not pinged again at once.
+func (c *Conn) carryOut(p *peer, now time.Time, out path.Output) {
+	if out.CallMeMaybe {
+		c.call(p)
+	}
+	for _, ping := range out.Pings {
+		err := c.ping(p, ping)
+		switch {
+		case err == nil, passing(err):
+		case errors.Is(err, syscall.EMSGSIZE) && ping.Size > 0:
+			c.carryOut(p, now, p.path.TooBig(now, ping.To, ping.Size))
+		default:
+			c.carryOut(p, now, p.path.SendFailed(now, ping.To))
+		}
+	}
+}
+
+// passing reports whether an error says nothing about the way that the packet
+// would have taken.
+func passing(err error) bool {
+	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR)
+}
+
+func (c *Conn) ping(p *peer, ping path.Ping) error {
+	u := c.sockets.to(ping.To.Addr())
+	if u == nil {
+		return syscall.ENETUNREACH
+	}
+	message := disco.Ping{TxID: ping.TxID, NodeKey: c.node, Padding: ping.Padding()}
+	packet := disco.Seal(nil, c.discoPublic, p.sharedWith(c.disco), message)
+	return u.WriteBatch([][]byte{packet}, ping.To)
+}
+
+// callMeMaybe asks a peer to ping our endpoints. Our pings have just opened our
+// NAT for its answer. It goes through the relay, which is the way that is known.
+func (c *Conn) callMeMaybe(p *peer) {
+	region := c.relayOf(p)
+	if region == 0 || p.disco.IsZero() {
+		return
+	}
+	var message disco.CallMeMaybe
+	for _, e := range c.Local().Endpoints {
+		message.Endpoints = append(message.Endpoints, e.Addr)
+	}
+	call := disco.Seal(nil, c.discoPublic, p.sharedWith(c.disco), message)
+	if err := c.relays.Send(region, p.key, call); err != nil {
+		c.log.Debug("a call-me-maybe is lost", "peer", p.key.Short(), "region", region, "err", err)
+	}
+}
+
+// tellEndpoints lets a peer's path know what the coordinator says, if that is
+// news. Peers without disco have no path.
+func (c *Conn) tellEndpoints(p *peer) {
+	if p.disco.IsZero() || slices.Equal(p.endpoints, p.named) {
+		return
+	}
+	p.endpoints = p.named
+	c.happened(p, func(path *path.Peer, now time.Time) path.Output {
+		return path.SetCandidates(now, p.endpoints)
+	})
+}
+
+// forget ends everything for a peer that is none any more.
+func (c *Conn) forget(p *peer) {
+	p.route.Store(nowhere)
+	c.addrs.forget(p)
+	c.schedule.set(p, time.Time{})
+}
+
+// handleFailure acts on packets that could not be sent.
+func (c *Conn) handleFailure(f failure) {
+	if passing(f.err) {
+		return
+	}
+	c.log.Debug("sending fails", "peer", f.peer.key.Short(), "to", f.to, "size", f.size, "err", f.err)
+	c.happened(f.peer, func(p *path.Peer, now time.Time) path.Output {
+		if errors.Is(f.err, syscall.EMSGSIZE) {
+			return p.TooBig(now, f.to, f.size)
+		}
+		return p.SendFailed(now, f.to)
+	})
+}
+
+// handleWake acts on packets that were sent to a peer.
+func (c *Conn) handleWake(p *peer) {
+	if p.sent.Load() != sentNothing {
+		c.happened(p, (*path.Peer).Tick)
+	}
+}
+
+// lookAtPaths looks at the paths that are due.
+func (c *Conn) lookAtPaths() {
+	for now := time.Now(); ; {
+		p := c.schedule.take(now)
+		if p == nil {
+			break
+		}
+		c.happened(p, (*path.Peer).Tick)
+	}
+	c.setPathTimer()
+}
+
+func (c *Conn) setPathTimer() {
+	next := c.schedule.next()
+	if next.IsZero() {
+		c.pathTimer.Stop()
+		return
+	}
+	c.pathTimer.Reset(time.Until(next))
+}
+
+// routeTo stores the best way to a peer for those who send.
+func (c *Conn) routeTo(p *peer) {
+	way := p.path.Route()
+	next := route{direct: way.Direct, mtu: way.MTU, spare: c.relayOf(p), wake: way.Wake}
+	if way.Relay {
+		next.region = next.spare
+	}
+	if c.sockets.none() {
+		next.wake = math.MaxInt // there is nothing to do about paths
+	}
+	before := p.route.Load()
+	if *before == next {
+		return
+	}
+	if before.direct != next.direct {
+		c.log.Debug("the path to a peer changes", "peer", p.key.Short(), "from", before.direct, "to", next.direct)
+	}
+	p.route.Store(&next)
+}
+
+// relayOf returns the region to reach a peer through, or 0.
+func (c *Conn) relayOf(p *peer) int {
+	known := func(region int) bool { return c.regions[region] }
+	return p.place.region(known, c.relays.Connected, c.home)
+}
+
+// NetworkChanged says that the host's addresses or routes are others now, or
+// that they may be: what was found out about the network and about paths is
+// looked at anew.
+func (c *Conn) NetworkChanged() {
+	c.do(func() {
+		c.setNetwork()
+		for _, p := range *c.peers.Load() {
+			c.happened(p, (*path.Peer).NetworkChanged)
+		}
+	})
+}

@@ -1,0 +1,122 @@
+package magicsock
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.zx2c4.com/wireguard/conn"
+
+	"github.com/meshnet-go/meshnet/internal/disco"
+	"github.com/meshnet-go/meshnet/internal/stun"
+	"github.com/meshnet-go/meshnet/internal/udp"
+	"github.com/meshnet-go/meshnet/key"
+)
+
+// receiver returns a ReceiveFunc for a socket, until the bind is closed.
+func (c *Conn) receiver(u *udp.Conn, closed <-chan struct{}) conn.ReceiveFunc {
+	var from []netip.AddrPort
+	return func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
+		if len(from) < len(packets) {
+			from = make([]netip.AddrPort, len(packets))
+		}
+		for {
+			n, err := u.ReadBatch(packets, sizes, from[:len(packets)])
+			if err != nil {
+				return 0, c.readError(err, closed)
+			}
+			if c.sort(packets[:n], sizes, from, eps) {
+				return n, nil
+			}
+		}
+	}
+}
+
+// readError is what WireGuard is told: net.ErrClosed makes it stop reading.
+func (c *Conn) readError(err error, closed <-chan struct{}) error {
+	select {
+	case <-closed:
+		return net.ErrClosed
+	case <-c.closing:
+		return net.ErrClosed
+	default:
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return net.ErrClosed // of an interrupt that has been resumed meanwhile
+	}
+	return err
+}
+
+// sort leaves to WireGuard what is WireGuard's, setting endpoints, and takes the
+// rest away by setting its size to 0. It reports whether anything was left.
+func (c *Conn) sort(packets [][]byte, sizes []int, from []netip.AddrPort, eps []conn.Endpoint) (left bool) {
+	c.addrs.mu.RLock()
+	defer c.addrs.mu.RUnlock()
+	for i, packet := range packets {
+		ep := c.sortOne(packet[:sizes[i]], from[i])
+		if ep == nil {
+			sizes[i] = 0
+			continue
+		}
+		eps[i] = ep
+		left = true
+	}
+	return left
+}
+
+// sortOne returns the endpoint that a packet is from, or nil when it is not for
+// WireGuard. c.addrs.mu is held for reading.
+func (c *Conn) sortOne(packet []byte, from netip.AddrPort) conn.Endpoint {
+	switch {
+	case stun.Is(packet):
+		c.deliverAnswer(packet, from)
+		return nil
+	case disco.Looks(packet):
+		c.deliverUDP(packet, from)
+		return nil
+	case len(packet) == 0:
+		return nil
+	}
+	p := c.addrs.peers[from]
+	if packet[0] == typeInitiation && (p == nil || !p.ready.Load()) {
+		// Anybody can make us compute by these. Peers first prove by disco
+		// where they are, or come through the relay.
+		return nil
+	}
+	if p == nil {
+		// WireGuard finds the peer by what the packet says, and believes it
+		// when it can decrypt it: a NAT may have changed its mind.
+		return unknownAddr
+	}
+	return p
+}
+
+// deliverUDP hands the loop a copy of a disco packet, if the sender is a peer
+// and the loop has time.
+func (c *Conn) deliverUDP(packet []byte, from netip.AddrPort) {
+	sender, ok := disco.Source(packet)
+	if !ok || len(c.messages) == cap(c.messages) {
+		return
+	}
+	p := (*c.discos.Load())[sender]
+	if p == nil {
+		return
+	}
+	select {
+	case c.messages <- discoPacket{from: p, addr: from, data: append([]byte(nil), packet...)}:
+	default:
+	}
+}
+
+// An unknown is the endpoint of packets from addresses that are nobody's.
+type unknown struct{}
+
+var unknownAddr conn.Endpoint = unknown{}
+
+func (unknown) DstToBytes() []byte  { return make([]byte, key.Size) }
+func (unknown) DstIP() netip.Addr   { return netip.IPv6Unspecified() }
+func (unknown) DstToString() string { return "unknown" }
+func (unknown) SrcToString() string { return "" }
+func (unknown) SrcIP() netip.Addr   { return netip.Addr{} }
+func (unknown) ClearSrc()           {}

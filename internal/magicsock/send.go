@@ -1,0 +1,87 @@
+package magicsock
+
+import (
+	"net/netip"
+
+	"github.com/meshnet-go/meshnet/internal/path"
+)
+
+// send sends WireGuard messages to a peer, by the route that the loop stored.
+// It may be called by several goroutines at once.
+func (c *Conn) send(p *peer, packets [][]byte) {
+	r := p.route.Load()
+	largest := maxLen(packets)
+	c.noteSent(p, r, largest)
+	if r.direct.IsValid() && largest <= r.mtu {
+		c.sendDirect(p, r.direct, packets)
+		c.sendRelayed(p, r.region, packets)
+		return
+	}
+	if r.direct.IsValid() {
+		// Some do not fit through the path, though they may have when they
+		// were made. The relay carries all of them, and keeps their order.
+		c.sendRelayed(p, r.spare, packets)
+		return
+	}
+	c.sendRelayed(p, r.region, packets)
+}
+
+// noteSent lets the loop know that the peer is in use, at once if it wants.
+func (c *Conn) noteSent(p *peer, r *route, largest int) {
+	sent := int32(sentSmall)
+	if largest > path.BaseMTU {
+		sent = sentLarge
+	}
+	if p.sent.Load() < sent {
+		p.sent.Store(sent)
+	}
+	if largest <= r.wake {
+		return
+	}
+	select {
+	case c.wakes <- p:
+	default: // the next packet tries again
+	}
+}
+
+func (c *Conn) sendRelayed(p *peer, region int, packets [][]byte) {
+	if region == 0 {
+		return
+	}
+	for _, packet := range packets {
+		c.relays.Send(region, p.key, packet)
+	}
+}
+
+func (c *Conn) sendDirect(p *peer, to netip.AddrPort, packets [][]byte) {
+	u := c.sockets.to(to.Addr())
+	if u == nil {
+		return
+	}
+	if err := u.WriteBatch(packets, to); err != nil {
+		c.fail(failure{p, to, maxLen(packets), err})
+	}
+}
+
+func maxLen(packets [][]byte) (n int) {
+	for _, packet := range packets {
+		n = max(n, len(packet))
+	}
+	return n
+}
+
+// failure tells the loop that packets to a peer could not be sent.
+type failure struct {
+	peer *peer
+	to   netip.AddrPort
+	size int // of the largest
+	err  error
+}
+
+// fail tells the loop, if it has time: if not, the next packet fails, too.
+func (c *Conn) fail(f failure) {
+	select {
+	case c.failures <- f:
+	default:
+	}
+}
