@@ -90,7 +90,7 @@ func cutOff(m *netmap.Map, p *tailcfg.Node, now time.Time) string {
 func magicPeers(nodes []*tailcfg.Node) []magicsock.Peer {
 	peers := make([]magicsock.Peer, len(nodes))
 	for i, p := range nodes {
-		peers[i] = magicsock.Peer{Key: p.Key, Disco: p.DiscoKey, HomeDERP: p.HomeDERP}
+		peers[i] = magicsock.Peer{Key: p.Key, Disco: p.DiscoKey, HomeDERP: p.HomeDERP, Endpoints: p.Endpoints}
 	}
 	return peers
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -29,6 +30,10 @@ type config struct {
 	log           *slog.Logger
 	onAuthURL     func(url string)
 	allowUnsigned bool
+	port          uint16
+	listenPacket  func(ctx context.Context, network, addr string) (net.PacketConn, error)
+	interfaces    func() ([]netip.Prefix, error)
+	gateway       func() (netip.Addr, bool)
 	dial          func(ctx context.Context, network, addr string) (net.Conn, error)
 	rootCAs       *x509.CertPool
 }
@@ -43,6 +48,10 @@ func (s *Server) config() (config, error) {
 		log:           s.Logger,
 		onAuthURL:     s.OnAuthURL,
 		allowUnsigned: s.AllowUnsignedPeers,
+		port:          s.Port,
+		listenPacket:  s.Underlay.listenPacket(),
+		interfaces:    s.Underlay.Interfaces,
+		gateway:       s.Underlay.Gateway,
 		dial:          s.Underlay.dialContext(),
 		rootCAs:       s.Underlay.RootCAs,
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -131,7 +132,11 @@ func (m *mesh) server(name string) *Server {
 		ControlURL: "http://" + m.controlAddr,
 		AuthKey:    m.authKey,
 		Store:      NewMemoryStore(),
-		Logger:     slog.New(slog.NewTextHandler(m.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name),
+		Underlay: Underlay{
+			Interfaces: func() ([]netip.Prefix, error) { return []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}, nil },
+			Gateway:    func() (netip.Addr, bool) { return netip.Addr{}, false },
+		},
+		Logger: slog.New(slog.NewTextHandler(m.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name),
 	}
 	m.t.Cleanup(func() { s.Close() })
 	return s

@@ -72,8 +72,8 @@ type Server struct {
 	// ephemeral node without both keeps them in memory.
 	Store Store
 
-	// Port is the UDP port for direct connections, 0 for any. Connections
-	// are carried by relays today, and the port is not opened.
+	// Port is the UDP port for direct connections, 0 for any. When it is taken,
+	// so is any.
 	Port uint16
 
 	// AdvertiseTags are the tags that the node asks for, such as "tag:web".
@@ -200,6 +200,18 @@ func (s *Server) Status() *Status {
 		return &Status{State: StateStopped}
 	}
 	return n.status()
+}
+
+// NetworkChanged says that the host's network has changed, such as from one
+// wireless network to another. The node notices by itself, on most platforms at
+// once and everywhere within ten seconds; a program that is told by its system
+// spares connections that wait. It returns at once, and does nothing on a
+// Server that is not started.
+func (s *Server) NetworkChanged() {
+	if n := s.running(); n != nil {
+		n.host.monitor.Poke()
+		n.magic.NetworkChanged()
+	}
 }
 
 // running returns the node, or nil before the start.

@@ -32,6 +32,7 @@ type node struct {
 	tun   *tunwrap.Device
 	wg    *wg.Device
 	magic *magicsock.Conn
+	host  *hostNet
 
 	retry   chan struct{} // asks run to try again after a failure; holds one
 	cancel  context.CancelFunc
@@ -70,12 +71,16 @@ func (n *node) makeParts() (err error) {
 		return err
 	}
 	n.magic = magicsock.New(magicsock.Config{
-		Node:        n.id.node,
-		Disco:       n.disco,
-		DialContext: n.cfg.dial,
-		RootCAs:     n.cfg.rootCAs,
-		Logger:      n.cfg.log,
+		Node:         n.id.node,
+		Disco:        n.disco,
+		ListenPacket: n.cfg.listenPacket,
+		Port:         n.cfg.port,
+		DialContext:  n.cfg.dial,
+		RootCAs:      n.cfg.rootCAs,
+		Logger:       n.cfg.log,
 	})
+	n.host = newHostNet(n.cfg)
+	n.magic.SetHost(n.host.host())
 	n.tun = tunwrap.New(n.stack.Tun(), n.stack.Inject)
 	n.wg, err = wg.New(n.tun, n.magic.Bind(), n.cfg.log)
 	if err == nil {
@@ -94,6 +99,7 @@ func (n *node) closeParts() {
 	}
 	n.magic.Close()
 	n.stack.Close()
+	n.host.close()
 }
 
 // close ends the node and waits for that. Any number of callers may.

@@ -41,8 +41,18 @@ func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined
 			}
 			expiry.Reset(n.untilExpiry())
 		case <-n.magic.Changed():
-			n.view.update(func(v *view) { v.relay = n.magic.Local() })
+			local := n.magic.Local()
+			n.view.update(func(v *view) { v.relay = local })
 			session.SetState(n.state())
+			if local.BehindNAT != n.host.behindNAT {
+				n.host.seekMapping(local.BehindNAT, n.magic.Port())
+			}
+		case <-n.host.mapper.Changed():
+			n.magic.SetHost(n.host.host())
+		case <-n.host.monitor.Changed():
+			n.magic.SetHost(n.host.host())
+			n.magic.NetworkChanged()
+			n.host.seekMapping(n.host.behindNAT, n.magic.Port())
 		case <-ctx.Done():
 			n.leave(session)
 			return joined, ctx.Err()
@@ -64,7 +74,8 @@ func (n *node) sessionConfig(serverKey key.MachinePublic) control.SessionConfig 
 // state is what the coordinator, and through it every peer, is told of us.
 func (n *node) state() control.State {
 	userspace := true
-	return control.State{
+	local := n.magic.Local()
+	state := control.State{
 		Disco: n.disco.Public(),
 		Hostinfo: tailcfg.Hostinfo{
 			Hostname:    n.cfg.hostname,
@@ -74,9 +85,14 @@ func (n *node) state() control.State {
 			App:         "meshnet",
 			Userspace:   &userspace,
 			RequestTags: n.cfg.advertiseTags,
-			NetInfo:     &tailcfg.NetInfo{PreferredDERP: n.magic.Local().HomeDERP},
+			NetInfo:     local.NetInfo,
 		},
 	}
+	for _, e := range local.Endpoints {
+		state.Endpoints = append(state.Endpoints, e.Addr)
+		state.EndpointTypes = append(state.EndpointTypes, e.Type)
+	}
+	return state
 }
 
 // logoutPatience bounds how long Close waits for the coordinator to hear that

@@ -136,6 +136,9 @@ func describe(m *netmap.Map, p *tailcfg.Node, now time.Time) PeerStatus {
 // path says how packets to a peer go.
 func (n *node) path(m *netmap.Map, p *tailcfg.Node) Path {
 	info, ok := n.magic.PeerInfo(p.Key)
+	if info.Direct.IsValid() {
+		return Path{Direct: info.Direct}
+	}
 	if !ok || info.Relay == 0 {
 		return Path{}
 	}

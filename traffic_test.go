@@ -2,7 +2,9 @@ package meshnet
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -142,8 +144,28 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("b is not among %+v", status.Peers)
 	}
 	p := status.Peers[i]
-	if p.Path.Relay != "test" || p.BytesSent == 0 || p.BytesReceived == 0 || p.LastHandshake.IsZero() || !p.Online {
+	if !p.Path.Direct.Addr().IsLoopback() || p.Path.Relay != "" || p.BytesSent == 0 || p.BytesReceived == 0 || p.LastHandshake.IsZero() || !p.Online {
 		t.Errorf("b is %+v", p)
+	}
+}
+
+// Where UDP cannot be had the mesh is reached through relays.
+func TestWithoutUDP(t *testing.T) {
+	m := newMesh(t, nil)
+	a, b := m.server("a"), m.up("b")
+	a.Underlay.ListenPacket = func(context.Context, string, string) (net.PacketConn, error) {
+		return nil, errors.New("no UDP here")
+	}
+	echo(t, b, "tcp")
+	conn, err := a.Dial(testCtx(t), "tcp", "b:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, s := range []*Server{a, b} {
+		if path := s.Status().Peers[0].Path; path.Relay != "test" {
+			t.Errorf("%s reaches the other by %v", s.Hostname, path)
+		}
 	}
 }
 

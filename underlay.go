@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"runtime"
 )
 
 // Underlay is the network beneath the mesh, on which the node reaches its
@@ -13,22 +14,35 @@ import (
 // network, sets them.
 type Underlay struct {
 	// ListenPacket opens the UDP sockets of direct paths: network is "udp4"
-	// or "udp6". Connections are carried by relays today, and it is not called.
+	// or "udp6", addr ":port". Whether it fails or not, the mesh is reached:
+	// without UDP by relays alone.
 	ListenPacket func(ctx context.Context, network, addr string) (net.PacketConn, error)
 
 	// DialContext connects to coordinator and relays: network is "tcp", "tcp4"
 	// or "tcp6", addr a name or an address, and a port.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Interfaces returns the host's addresses, each with its network, for
-	// direct paths; not called today.
+	// Interfaces returns the host's addresses, each with its network, at which
+	// peers on the same network find the node.
 	Interfaces func() ([]netip.Prefix, error)
 
-	// Gateway returns the default router, for port mappings; not called today.
+	// Gateway returns the default router, if one is known. A node behind a NAT
+	// asks it for a port mapping, by PCP, NAT-PMP and UPnP.
 	Gateway func() (netip.Addr, bool)
 
 	// RootCAs verifies the certificates of coordinator and relays.
 	RootCAs *x509.CertPool
+}
+
+// listenPacket returns nil where there is no UDP.
+func (u *Underlay) listenPacket() func(ctx context.Context, network, addr string) (net.PacketConn, error) {
+	switch {
+	case u.ListenPacket != nil:
+		return u.ListenPacket
+	case runtime.GOOS == "js", runtime.GOOS == "wasip1": // package net has a make-believe there
+		return nil
+	}
+	return new(net.ListenConfig).ListenPacket
 }
 
 func (u *Underlay) dialContext() func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -1,0 +1,51 @@
+package meshnet
+
+import (
+	"net/netip"
+
+	"github.com/meshnet-go/meshnet/internal/magicsock"
+	"github.com/meshnet-go/meshnet/internal/netmon"
+	"github.com/meshnet-go/meshnet/internal/portmap"
+)
+
+// hostNet is what the node knows of the host's network: our addresses, and the
+// port that the router maps to us.
+type hostNet struct {
+	monitor   *netmon.Monitor
+	mapper    *portmap.Client
+	behindNAT bool // then a mapping is sought; of node.run
+}
+
+func newHostNet(cfg config) *hostNet {
+	return &hostNet{
+		monitor: netmon.New(netmon.Config{Interfaces: cfg.interfaces, Gateway: cfg.gateway, Logger: cfg.log}),
+		mapper:  portmap.New(portmap.Config{ListenPacket: cfg.listenPacket, DialContext: cfg.dial, Logger: cfg.log}),
+	}
+}
+
+func (h *hostNet) close() {
+	h.monitor.Close()
+	h.mapper.Close()
+}
+
+// host returns what magicsock wants to know.
+func (h *hostNet) host() magicsock.Host {
+	host := magicsock.Host{Mapped: h.mapper.Mapping()}
+	for _, p := range h.monitor.State().Addrs {
+		host.Addrs = append(host.Addrs, p.Addr())
+	}
+	return host
+}
+
+// seekMapping has the router map a port to us when we are behind a NAT, and
+// leaves it alone when we are not. Called again it asks whether the mapping
+// still stands.
+func (h *hostNet) seekMapping(behindNAT bool, port uint16) {
+	h.behindNAT = behindNAT
+	var gateway, self netip.Addr
+	if state := h.monitor.State(); behindNAT && len(state.Default) > 0 {
+		gateway, self = state.Gateway, state.Default[0] // IPv4, if there is one
+	}
+	h.mapper.SetPort(port)
+	h.mapper.SetGateway(gateway, self)
+}
