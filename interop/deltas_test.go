@@ -27,7 +27,7 @@ type scripted struct {
 func newScripted(t *testing.T) *scripted {
 	t.Helper()
 	tailnet := theirTailnet(t)
-	s := &scripted{tailnet, tailnet.startMeshnet(t, "mesh1"), tailnet.startTsnet(t, "ts1")}
+	s := &scripted{tailnet, tailnet.startRelayed(t, "mesh1"), tailnet.startTsnet(t, "ts1")}
 	awaitPeers(t, s.suffix, s.mesh, s.ts)
 	s.connected(t)
 	return s

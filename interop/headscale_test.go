@@ -17,7 +17,7 @@ func TestMatrixOnHeadscale(t *testing.T) {
 	h := startHeadscale(t)
 	runMatrix(t, &h.tailnet,
 		h.startMeshnet(t, "mesh1"),
-		h.startMeshnet(t, "mesh2"),
+		h.startRelayed(t, "mesh2"),
 		h.startTsnet(t, "ts1"))
 }
 

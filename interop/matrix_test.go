@@ -20,7 +20,7 @@ func TestMatrixOnTestcontrol(t *testing.T) {
 	tailnet := theirTailnet(t)
 	runMatrix(t, tailnet,
 		tailnet.startMeshnet(t, "mesh1"),
-		tailnet.startMeshnet(t, "mesh2"),
+		tailnet.startRelayed(t, "mesh2"),
 		tailnet.startTsnet(t, "ts1"))
 }
 
@@ -30,7 +30,18 @@ func TestMatrixOnCoord(t *testing.T) {
 	runMatrix(t, tailnet,
 		tailnet.startTsnet(t, "ts1"),
 		tailnet.startTsnet(t, "ts2"),
-		tailnet.startMeshnet(t, "mesh1"))
+		tailnet.startMeshnet(t, "mesh1"),
+		tailnet.startRelayed(t, "mesh2"))
+}
+
+// way tells pairs that have a direct path from those that have none.
+func way(nodes ...node) string {
+	for _, n := range nodes {
+		if m, ok := n.(*meshnetNode); ok && m.onlyRelays {
+			return " through a relay"
+		}
+	}
+	return ""
 }
 
 // runMatrix tries everything between every two of the nodes, in both
@@ -50,7 +61,7 @@ func runMatrix(t *testing.T, tailnet *tailnet, nodes ...node) {
 			p.try(t, "whois of the dialer", p.whoIsDialer)
 			p.try(t, "whois of the listener", p.whoIsListener)
 
-			kinds := from.kind() + " to " + to.kind()
+			kinds := from.kind() + " to " + to.kind() + way(from, to)
 			oursIsIn := from.kind() == "meshnet" || to.kind() == "meshnet"
 			if oursIsIn && !measured[kinds] {
 				measured[kinds] = true

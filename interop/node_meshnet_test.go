@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -15,6 +16,7 @@ import (
 // meshnetNode is a node that runs meshnet.
 type meshnetNode struct {
 	*meshnet.Server
+	onlyRelays bool
 }
 
 func (n *meshnetNode) kind() string           { return "meshnet" }
@@ -69,17 +71,47 @@ func (n *tailnet) newMeshnet(t *testing.T, hostname string) *meshnetNode {
 		ControlURL: n.controlURL,
 		AuthKey:    n.authKey(t),
 		Store:      meshnet.NewMemoryStore(),
+		Underlay:   meshnet.Underlay{Interfaces: loopbackOnly, Gateway: noGateway},
 		Logger:     newLog(t, hostname).slog(),
 	}
 	t.Cleanup(func() { check(t, hostname+" closes", server.Close()) })
-	return &meshnetNode{server}
+	return &meshnetNode{Server: server}
+}
+
+// loopbackOnly is the only network that tests may use.
+func loopbackOnly() ([]netip.Prefix, error) {
+	return []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("::1/128")}, nil
+}
+
+func noGateway() (netip.Addr, bool) { return netip.Addr{}, false }
+
+// relayed has the node do without UDP, so that all goes through relays.
+func (n *meshnetNode) relayed() {
+	n.onlyRelays = true
+	n.Underlay.ListenPacket = func(context.Context, string, string) (net.PacketConn, error) {
+		return nil, errors.New("this test is about relays")
+	}
 }
 
 // startMeshnet brings a meshnet node up.
 func (n *tailnet) startMeshnet(t *testing.T, hostname string) *meshnetNode {
 	t.Helper()
 	node := n.newMeshnet(t, hostname)
-	_, err := node.Up(within(t, 30*time.Second))
-	check(t, hostname+" comes up", err)
+	node.start(t)
 	return node
+}
+
+// startRelayed brings a meshnet node up that does without UDP.
+func (n *tailnet) startRelayed(t *testing.T, hostname string) *meshnetNode {
+	t.Helper()
+	node := n.newMeshnet(t, hostname)
+	node.relayed()
+	node.start(t)
+	return node
+}
+
+func (n *meshnetNode) start(t *testing.T) {
+	t.Helper()
+	_, err := n.Up(within(t, 30*time.Second))
+	check(t, n.Hostname+" comes up", err)
 }
