@@ -63,9 +63,13 @@ func (n *node) must(t *testing.T, err error) {
 	}
 }
 
-// peer is the node as others see it, with its home region.
+// peer is the node as the coordinator has it, with its home region.
 func (n *node) peer(home int) Peer {
-	return Peer{Key: n.key.Public(), Disco: n.disco.Public(), HomeDERP: home}
+	p := Peer{Key: n.key.Public(), Disco: n.disco.Public(), HomeDERP: home}
+	for _, e := range n.Local().Endpoints {
+		p.Endpoints = append(p.Endpoints, e.Addr)
+	}
+	return p
 }
 
 // know makes n know peers with the homes they say.

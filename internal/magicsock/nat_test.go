@@ -1,0 +1,151 @@
+package magicsock
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/meshnet-go/meshnet/derp"
+	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/internal/simnet"
+)
+
+// A lab is an internet in memory, with a STUN server in each of two regions.
+// The relays are beside it.
+type lab struct {
+	*simnet.Network
+	relays   memRelays
+	derpMap  *derpmap.Map
+	networks byte // that are not behind NATs
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	l := &lab{Network: simnet.New(1), derpMap: &derpmap.Map{Regions: make(map[int]*derpmap.Region)}}
+	t.Cleanup(func() { l.Close() })
+	for region := 1; region <= 2; region++ {
+		server := l.Host()
+		server.Link().Set(simnet.Quality{Latency: time.Duration(region) * 10 * time.Millisecond})
+		l.derpMap.Regions[region] = &derpmap.Region{RegionID: region, Nodes: []*derpmap.Node{{
+			Name: "n", RegionID: region, HostName: "relay.test", IPv4: server.Addrs()[0].String(), IPv6: "none",
+		}}}
+		serveSTUN(t, server)
+	}
+	return l
+}
+
+func serveSTUN(t *testing.T, server *simnet.Host) {
+	t.Helper()
+	pc, err := server.ListenPacket(t.Context(), "udp4", ":3478")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- derp.ServeSTUN(ctx, pc) }()
+	t.Cleanup(func() {
+		cancel()
+		pc.Close()
+		<-done
+	})
+}
+
+// behind puts a host behind a router of its own, or on the open internet when
+// router is nil.
+func (l *lab) behind(router *simnet.RouterConfig) *simnet.Host {
+	host := l.Internet()
+	if router != nil {
+		config := *router
+		if config.NAT == nil { // then its network is known to all
+			l.networks++
+			config.Inside = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, l.networks, 1}), 24)}
+		}
+		host = host.Router(config)
+	}
+	h := host.Host()
+	h.Link().Set(simnet.Quality{Latency: 5 * time.Millisecond})
+	return h
+}
+
+func (l *lab) node(t *testing.T, addr string, host *simnet.Host) *node {
+	t.Helper()
+	n := newNode(t, addr, func(cfg Config) *Conn {
+		cfg.ListenPacket = host.ListenPacket
+		return newConn(cfg, l.relays.pool(cfg.Node.Public()))
+	})
+	n.SetDERPMap(l.derpMap)
+	n.SetHost(Host{Addrs: host.Addrs()})
+	return n
+}
+
+// The places of nodes on the internet.
+func places() map[string]*simnet.RouterConfig {
+	nat := func(mapping, filtering simnet.Dependence) *simnet.RouterConfig {
+		return &simnet.RouterConfig{NAT: &simnet.NAT{Mapping: mapping, Filtering: filtering, Ports: simnet.RandomPorts}}
+	}
+	const (
+		none    = simnet.EndpointIndependent
+		address = simnet.AddressDependent
+		port    = simnet.AddressAndPortDependent
+	)
+	return map[string]*simnet.RouterConfig{
+		"open":       nil,
+		"firewalled": {Firewall: true},
+		"full cone":  nat(none, none),
+		"restricted": nat(none, address),
+		"easy":       nat(none, port),
+		"hard":       nat(port, port),
+		"no UDP":     {BlockUDP: true, NAT: simnet.EasyNAT()},
+	}
+}
+
+// relayed are the pairs that find no direct path: the port of a hard NAT is
+// known to nobody, and somebody must be able to do without knowing it.
+var relayed = map[[2]string]bool{{"hard", "easy"}: true, {"hard", "firewalled"}: true, {"hard", "hard"}: true}
+
+func TestNATs(t *testing.T) {
+	all := places()
+	for nameA, routerA := range all {
+		for nameB, routerB := range all {
+			t.Run(nameA+" to "+nameB, func(t *testing.T) {
+				noWay := nameA == "no UDP" || nameB == "no UDP" || relayed[[2]string{nameA, nameB}] || relayed[[2]string{nameB, nameA}]
+				synctest.Test(t, func(t *testing.T) { testPair(t, routerA, routerB, !noWay) })
+			})
+		}
+	}
+}
+
+// testPair has a send to b, twenty times a second, until both have found a
+// direct path, or for half a minute.
+func testPair(t *testing.T, routerA, routerB *simnet.RouterConfig, direct bool) {
+	l := newLab(t)
+	a, b := l.node(t, "100.64.0.1", l.behind(routerA)), l.node(t, "100.64.0.2", l.behind(routerB))
+	time.Sleep(5 * time.Second) // homes and public addresses are found, or not
+	a.know(t, map[*node]int{b: b.Local().HomeDERP})
+	b.know(t, map[*node]int{a: a.Local().HomeDERP})
+	isDirect := func(from, to *node) bool {
+		info, _ := from.PeerInfo(to.key.Public())
+		return info.Direct.IsValid() && info.Relay == 0
+	}
+	begin := time.Now()
+	var found time.Duration
+	for time.Since(begin) < 30*time.Second && found == 0 {
+		wantArrives(t, "a packet", a, b, true)
+		time.Sleep(50 * time.Millisecond)
+		if isDirect(a, b) && isDirect(b, a) {
+			found = time.Since(begin)
+		}
+	}
+	switch {
+	case !direct && found != 0:
+		t.Errorf("a direct path was found, after %v", found)
+	case direct && found == 0:
+		ab, _ := a.PeerInfo(b.key.Public())
+		ba, _ := b.PeerInfo(a.key.Public())
+		t.Errorf("no direct path was found: %+v and %+v; a is at %v, b at %v", ab, ba, a.Local().Endpoints, b.Local().Endpoints)
+	case direct && found > 200*time.Millisecond:
+		t.Errorf("the direct path was found after %v", found)
+	}
+}
