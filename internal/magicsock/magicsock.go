@@ -107,6 +107,7 @@ type relays interface {
 	Send(region int, dst key.NodePublic, packet []byte) error
 	Recv() <-chan relay.Packet
 	Connected(region int) bool
+	Check()                   // makes dead connections anew
 	Changed() <-chan struct{} // after a change of Connected
 	Close() error
 }

@@ -125,6 +125,7 @@ func (p *memPool) Connected(region int) bool {
 	return p.connected(region)
 }
 
+func (p *memPool) Check()                    {}
 func (p *memPool) Recv() <-chan relay.Packet { return p.out }
 func (p *memPool) Changed() <-chan struct{}  { return p.changed }
 func (p *memPool) Close() error {

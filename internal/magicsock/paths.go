@@ -178,6 +178,7 @@ func (c *Conn) relayOf(p *peer) int {
 // looked at anew.
 func (c *Conn) NetworkChanged() {
 	c.do(func() {
+		c.relays.Check()
 		c.setNetwork()
 		for _, p := range *c.peers.Load() {
 			c.happened(p, (*path.Peer).NetworkChanged)

@@ -20,7 +20,7 @@ func BenchmarkSend(b *testing.B) {
 		if err := p.Send(1, dst, packet); err != nil {
 			b.Fatal(err)
 		}
-		batch, _ = p.take(l, batch[:0])
+		batch = p.take(l, batch[:0]).batch
 		batch[0].buf.release()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/meshnet-go/meshnet/derp"
@@ -15,7 +16,14 @@ import (
 // the last packet that we sent there. Tailscale's nodes do the same.
 const idleTimeout = 60 * time.Second
 
-var errIdle = errors.New("nothing was sent there for a while")
+// answerTimeout is how long a relay may take to show that a connection stands
+// which is in doubt. Across the world and back are 0.4 s.
+const answerTimeout = 3 * time.Second
+
+var (
+	errIdle   = errors.New("nothing was sent there for a while")
+	errSilent = errors.New("the relay did not answer after the network changed")
+)
 
 // link is a region in use. It belongs to one key and one set of relays: when
 // those change, another takes its place.
@@ -24,11 +32,13 @@ type link struct {
 	region *derpmap.Region
 	key    key.NodePrivate
 	stop   context.CancelFunc
-	wake   chan struct{} // has an element when queue or home may have changed
+	wake   chan struct{} // has an element when queue, home or doubted may have changed
+	frames atomic.Int64  // received so far
 
 	// Guarded by Pool.mu.
 	queue     queue
 	home      bool
+	doubted   bool      // whether the connection still stands is to be found out
 	used      time.Time // the last Send, or the beginning
 	connected bool
 	err       error // nil while connected
@@ -99,22 +109,36 @@ func (p *Pool) carry(ctx context.Context, l *link, client *derp.Client) error {
 func (p *Pool) transmit(ctx context.Context, l *link, client *derp.Client) error {
 	idle := time.NewTimer(idleTimeout)
 	defer idle.Stop()
-	var batch []outgoing
+	answer := time.NewTimer(answerTimeout)
+	defer answer.Stop()
+	answer.Stop() // until there is a doubt
+	var frames int64
+	var todo errand
 	preferred := false
 	for {
-		home := false
-		batch, home = p.take(l, batch[:0])
-		if home != preferred {
-			preferred = home
-			if err := client.SetPreferred(home); err != nil {
+		todo = p.take(l, todo.batch[:0])
+		if todo.home != preferred {
+			preferred = todo.home
+			if err := client.SetPreferred(preferred); err != nil {
 				return err
 			}
 		}
-		if err := send(client, batch); err != nil {
+		if todo.doubted {
+			frames = l.frames.Load()
+			answer.Reset(answerTimeout)
+			if err := client.Ping([8]byte{}); err != nil {
+				return err
+			}
+		}
+		if err := send(client, todo.batch); err != nil {
 			return err
 		}
 		select {
 		case <-l.wake:
+		case <-answer.C:
+			if l.frames.Load() == frames {
+				return errSilent
+			}
 		case <-idle.C:
 			left := p.retire(l)
 			if left <= 0 {
@@ -149,6 +173,7 @@ func (p *Pool) receive(ctx context.Context, l *link, client *derp.Client) error 
 		if err != nil {
 			return err
 		}
+		l.frames.Add(1)
 		switch f.Type {
 		case derp.FrameRecvPacket:
 			buf := p.buffers.get(f.Data)
@@ -165,11 +190,20 @@ func (p *Pool) receive(ctx context.Context, l *link, client *derp.Client) error 
 	}
 }
 
-// take returns what is queued, and whether the region is our home.
-func (p *Pool) take(l *link, batch []outgoing) (_ []outgoing, home bool) {
+// An errand is what transmit has to do.
+type errand struct {
+	batch   []outgoing
+	home    bool // the region is our home
+	doubted bool
+}
+
+// take returns what is to be done, with what is queued in batch.
+func (p *Pool) take(l *link, batch []outgoing) errand {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return l.queue.take(batch, time.Now()), l.home
+	todo := errand{l.queue.take(batch, time.Now()), l.home, l.doubted}
+	l.doubted = false
+	return todo
 }
 
 // retire takes l out of use if it is idle. Otherwise it returns after what

@@ -97,6 +97,17 @@ func (p *Pool) SetMap(m *derpmap.Map) { p.set(func() { p.relays = m }) }
 // remains connected until it is idle.
 func (p *Pool) SetHome(region int) { p.set(func() { p.home = region }) }
 
+// Check finds out which connections still stand, as the network may have
+// changed: one whose relay says nothing for three seconds is made anew.
+func (p *Pool) Check() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.byID {
+		l.doubted = true
+		l.poke()
+	}
+}
+
 func (p *Pool) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

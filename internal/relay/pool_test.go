@@ -114,6 +114,36 @@ func TestRelayRestarts(t *testing.T) {
 	})
 }
 
+// After a change of network a connection may be dead without anybody saying so.
+func TestDoubtedConnectionIsMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := regions(w.start("one.test"))
+		var last *frozen
+		a := w.nodeVia(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := w.dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			last = newFrozen(c)
+			return last, nil
+		}, m, 1)
+		a.wantConnected("a is at home", time.Second, 1)
+		a.Check()
+		pass(time.Minute)
+		if n := w.dialed("one.test"); n != 1 {
+			t.Errorf("a connection that stands was made anew: dialed %d times", n)
+		}
+		close(last.ice)
+		a.Check()
+		pass(answerTimeout + maxRetry)
+		if n := w.dialed("one.test"); n != 2 {
+			t.Errorf("dialed %d times after the connection died", n)
+		}
+		a.wantConnected("a is at home again", time.Second, 1)
+	})
+}
+
 func TestPacketsWaitForTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

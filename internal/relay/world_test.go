@@ -216,3 +216,41 @@ func (n *node) wantConnected(what string, within time.Duration, want ...int) {
 
 // pass lets time go by.
 func pass(d time.Duration) { <-time.After(d) }
+
+// A frozen connection can be one that loses everything from some moment on, as
+// after a change of network: writing works, and nothing comes.
+type frozen struct {
+	net.Conn
+	once sync.Once
+	ice  chan struct{} // closed when frozen
+	gone chan struct{} // closed by Close
+}
+
+func newFrozen(c net.Conn) *frozen {
+	return &frozen{Conn: c, ice: make(chan struct{}), gone: make(chan struct{})}
+}
+
+func (f *frozen) Write(p []byte) (int, error) {
+	select {
+	case <-f.ice:
+		return len(p), nil
+	default:
+		return f.Conn.Write(p)
+	}
+}
+
+func (f *frozen) Read(p []byte) (int, error) {
+	n, err := f.Conn.Read(p)
+	select {
+	case <-f.ice:
+		<-f.gone
+		return 0, net.ErrClosed
+	default:
+		return n, err
+	}
+}
+
+func (f *frozen) Close() error {
+	f.once.Do(func() { close(f.gone) })
+	return f.Conn.Close()
+}
