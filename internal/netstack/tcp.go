@@ -272,6 +272,17 @@ func (c *tcpConn) CloseRead() error { return c.shutdown(tcpip.ShutdownRead) }
 // CloseWrite tells the peer that nothing more will come; Reads go on.
 func (c *tcpConn) CloseWrite() error { return c.shutdown(tcpip.ShutdownWrite) }
 
+// SetLinger is that of [net.TCPConn], as far as it can be had: with 0 seconds
+// Close resets the connection, and otherwise it sends what is queued in the
+// background.
+func (c *tcpConn) SetLinger(seconds int) error {
+	if c.isClosed() {
+		return c.opError("set", "setsockopt", c.remote, net.ErrClosed)
+	}
+	c.ep.SocketOptions().SetLinger(tcpip.LingerOption{Enabled: seconds == 0})
+	return nil
+}
+
 func (c *tcpConn) shutdown(flags tcpip.ShutdownFlags) error {
 	if c.isClosed() {
 		return c.opError("close", "shutdown", c.remote, net.ErrClosed)

@@ -461,6 +461,21 @@ func TestReset(t *testing.T) {
 	wantOpError(t, err, "read", "tcp", client.RemoteAddr().String(), syscall.ECONNRESET)
 }
 
+// What is cut off must not look like an end: proxies say so with SetLinger.
+func TestCloseWithoutLingerResets(t *testing.T) {
+	a, b := newPair(t)
+	client, server := connect(t, a, b, b4)
+	if err := server.(interface{ SetLinger(int) error }).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	server.Close()
+	_, err := client.Read(make([]byte, 1))
+	wantOpError(t, err, "read", "tcp", client.RemoteAddr().String(), syscall.ECONNRESET)
+	if err := server.(interface{ SetLinger(int) error }).SetLinger(0); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("SetLinger after Close: %v", err)
+	}
+}
+
 func TestSetAddrsKeepsConnections(t *testing.T) {
 	a, b := newPair(t)
 	client, server := connect(t, a, b, b4)

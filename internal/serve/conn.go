@@ -60,8 +60,24 @@ func (c *Conn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
+// SetLinger is that of [net.TCPConn]. It is [errors.ErrUnsupported] when the
+// connection knows no such thing.
+func (c *Conn) SetLinger(seconds int) error {
+	if inner, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok {
+		return inner.SetLinger(seconds)
+	}
+	return errors.ErrUnsupported
+}
+
 // end closes the connection and the handler's context.
 func (c *Conn) end() {
 	c.cancel()
 	c.Conn.Close()
+}
+
+// abort is end in the midst of things: the other side is told of a failure, so
+// that what it has does not look complete.
+func (c *Conn) abort() {
+	c.SetLinger(0)
+	c.end()
 }

@@ -115,7 +115,7 @@ func (g *Group) Run(ctx context.Context, nc net.Conn, handle func(context.Contex
 		return err
 	}
 	defer g.remove(c)
-	defer context.AfterFunc(ctx, c.end)()
+	defer context.AfterFunc(ctx, c.abort)()
 	handle(ctx, c)
 	return nil
 }
@@ -136,7 +136,7 @@ func (g *Group) Shutdown(ctx context.Context) error {
 	g.conns = nil
 	g.mu.Unlock()
 	for c := range open {
-		c.end()
+		c.abort()
 	}
 	<-idle
 	return context.Cause(ctx)
@@ -195,7 +195,9 @@ func (g *Group) add(c *Conn) error {
 	if g.closed {
 		return ErrClosed
 	}
-	if g.Max > 0 && len(g.conns) >= g.Max && !g.evictOldest() {
+	// Handlers whose connection was taken away may still be at something, such
+	// as a password: they are bounded too.
+	if g.Max > 0 && (g.running >= 2*g.Max || len(g.conns) >= g.Max && !g.evictOldest()) {
 		g.refuse(c)
 		return ErrFull
 	}
@@ -248,7 +250,7 @@ func (g *Group) evictOldest() bool {
 	g.establish(c)
 	delete(g.conns, c)
 	// Closing may wait, for what a TLS connection has to say, say.
-	go c.end()
+	go c.abort()
 	return true
 }
 
