@@ -35,6 +35,9 @@ func (s *Server) serveRequest(w http.ResponseWriter, r *http.Request) {
 
 // serveSelf answers a request that is not for a proxy.
 func (s *Server) serveSelf(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 { // anybody may send one, and need not end it
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.handshakeTimeout()))
+	}
 	if s.Handler != nil {
 		s.Handler.ServeHTTP(w, r)
 		return

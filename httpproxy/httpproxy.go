@@ -20,8 +20,11 @@
 //
 // # What is forwarded
 //
-// Requests and answers pass unchanged, but for the headers that are meant for
-// one hop, among them Proxy-Authorization. None is added: not X-Forwarded-For,
+// Requests and answers pass as they are, but for the headers that are meant for
+// one hop, among them Proxy-Authorization, and but for request trailers, which
+// are lost. A client that ends its direction before the answer to a forwarded
+// request has come gets none, as net/http takes that for leaving; tunnels keep
+// half-closes. None is added: not X-Forwarded-For,
 // not User-Agent, and not Via either, which RFC 9110 wants, because servers
 // such as nginx do not compress what they answer to requests that have it. A
 // loop cannot come from that: what was forwarded has a path for its target, and
@@ -91,7 +94,10 @@ type Server struct {
 
 	// SOCKS serves connections that begin with byte 4 or 5, which is still to be
 	// read from them, until it returns. ctx ends when the connection must. The
-	// ServeConn method of a socks5.Server fits. Nil closes them.
+	// ServeConn method of a socks5.Server fits. Another function should call
+	// conn's method Established, with neither argument nor result, when the
+	// client has proven itself: until then the connection is the first to go at
+	// MaxConns and at Shutdown. Nil closes them.
 	SOCKS func(ctx context.Context, conn net.Conn)
 
 	// Anonymous allows Serve to use a listener that others than this machine

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 )
@@ -14,7 +15,7 @@ type Request struct {
 	Method string   // CONNECT for a tunnel, else the method to be forwarded
 	User   string   // as Auth let them in; empty without Auth
 	Client net.Addr // where the connection comes from
-	Host   string   // an IP address without brackets, or a name as the client sent it
+	Host   string   // an IP address in its usual spelling, without brackets, or a name as the client sent it
 	Port   uint16
 }
 
@@ -36,10 +37,19 @@ func target(r *http.Request) (host string, port uint16, err error) {
 		return "", 0, errors.New("the URL names no host")
 	}
 	if r.URL.Port() == "" {
-		return r.URL.Hostname(), 80, nil
+		return canonical(r.URL.Hostname()), 80, nil
 	}
 	port, err = parsePort(r.URL)
-	return r.URL.Hostname(), port, err
+	return canonical(r.URL.Hostname()), port, err
+}
+
+// canonical writes an IP address in the usual way, so that rules hold however
+// it was spelt. Names stay as they are.
+func canonical(host string) string {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().String()
+	}
+	return host
 }
 
 // tunnelTarget reads the host:port of a CONNECT. A body would leave it to
@@ -53,7 +63,7 @@ func tunnelTarget(r *http.Request) (host string, port uint16, err error) {
 		return "", 0, errors.New("CONNECT must have no body")
 	}
 	port, err = parsePort(u)
-	return u.Hostname(), port, err
+	return canonical(u.Hostname()), port, err
 }
 
 func parsePort(u *url.URL) (uint16, error) {

@@ -272,12 +272,16 @@ func TestAllow(t *testing.T) {
 		})
 		client := p.connect(t)
 		client.say("PUT http://[2001:DB8::1]/ HTTP/1.1", "Host: x", "")
-		if _, body := client.wantAnswer("a request", "PUT", http.StatusForbidden); body != "this proxy does not allow connections to [2001:DB8::1]:80\n" {
+		if _, body := client.wantAnswer("a request", "PUT", http.StatusForbidden); body != "this proxy does not allow connections to [2001:db8::1]:80\n" {
 			t.Errorf("the sentence is %q", body)
 		}
 		client.say("CONNECT Db.Example:22 HTTP/1.1", "Host: x", "")
 		client.wantAnswer("a tunnel", "GET", http.StatusForbidden)
-		if got, want := strings.Join(asked, "\n"), "PUT 2001:DB8::1 80 \"\" client\nCONNECT Db.Example 22 \"\" client"; got != want {
+		// However an address is spelt, a rule for it must hold.
+		mapped := p.connect(t)
+		mapped.say("CONNECT [0:0:0:0:0:ffff:7f00:1]:22 HTTP/1.1", "Host: x", "")
+		mapped.wantAnswer("a tunnel", "GET", http.StatusForbidden)
+		if got, want := strings.Join(asked, "\n"), "PUT 2001:db8::1 80 \"\" client\nCONNECT Db.Example 22 \"\" client\nCONNECT 127.0.0.1 22 \"\" client"; got != want {
 			t.Errorf("Allow was asked\n%s\nwant\n%s", got, want)
 		}
 		synctest.Wait()

@@ -77,6 +77,11 @@ func parseAddress(b []byte) (address, error) {
 	if !validName(name) {
 		return address{}, errName
 	}
+	// Some clients send addresses as names: a rule shall hold for them too,
+	// however they are spelt.
+	if ip, err := netip.ParseAddr(name); err == nil {
+		return address{ip: ip.Unmap(), port: port}, nil
+	}
 	return address{name: name, port: port}, nil
 }
 

@@ -140,6 +140,9 @@ func (f *flows) add(target string, now time.Time) *flow {
 	if f.byTarget == nil {
 		f.byTarget = make(map[string]*flow)
 	}
+	for oldest := f.recent.Back(); oldest != nil && now.Sub(oldest.Value.(*flow).used) >= flowLife; oldest = f.recent.Back() {
+		f.remove(oldest.Value.(*flow))
+	}
 	if len(f.byTarget) >= maxFlows {
 		f.remove(f.recent.Back().Value.(*flow))
 	}

@@ -38,8 +38,8 @@ type Request struct {
 	User string
 	// Client is the address that the client connects from.
 	Client net.Addr
-	// Host is an IP address, or a name exactly as the client sent it, which
-	// has not been resolved: of the target of Connect, of the host that may
+	// Host is an IP address in its usual spelling, IPv4 never mapped into IPv6,
+	// or a name exactly as the client sent it, which has not been resolved: of the target of Connect, of the host that may
 	// connect for Bind, of the target of a datagram for Associate. It is empty
 	// when a client asks for the association itself, which has no target yet.
 	Host string

@@ -292,3 +292,19 @@ func FuzzDatagram(f *testing.F) {
 		}
 	})
 }
+
+// A rule for an address must hold however a client spells it.
+func TestAddressesSentAsNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"127.0.0.1":             "127.0.0.1",
+		"::ffff:127.0.0.1":      "127.0.0.1",
+		"0:0:0:0:0:ffff:7f00:1": "127.0.0.1",
+		"0:0::1":                "::1",
+		"localhost":             "localhost",
+	} {
+		b := append([]byte{typeName, byte(len(name))}, name...)
+		if got, err := parseAddress(append(b, 0, 80)); err != nil || got.host() != want {
+			t.Errorf("%s: %s, %v", name, got.host(), err)
+		}
+	}
+}
