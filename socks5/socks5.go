@@ -96,7 +96,9 @@ var ErrServerClosed = errors.New("socks5: server closed")
 // and do not change them afterwards. Only Dial is required.
 //
 // The functions are called by many goroutines at once. They shall return when
-// their context ends, which it does no later than their client's connection.
+// their context ends: after the times below, and when the Server closes the
+// client's connection. That a client has left while Dial runs is not noticed
+// before Dial returns.
 type Server struct {
 	// Dial connects to the target of a CONNECT request. The network is "tcp",
 	// and the host of the address an IP address or a name as the client sent
