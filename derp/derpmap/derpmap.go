@@ -13,8 +13,24 @@ type Map struct {
 	// Regions by their ID, which is positive and fits 16 bits. A nil value is
 	// a region that was withdrawn.
 	Regions map[int]*Region `json:"Regions"`
-	// OmitDefaultRegions is true when these are all the relays there are.
+	// OmitDefaultRegions is true when these are all the relays there are. A
+	// program that knows relays of its own would otherwise add them; meshnet
+	// knows none.
 	OmitDefaultRegions bool `json:"omitDefaultRegions,omitempty"`
+	// HomeParams say how nodes choose their home. Nil says nothing about it:
+	// for a node that has had some from its coordinator these remain in force.
+	HomeParams *HomeParams `json:"HomeParams,omitempty"`
+}
+
+// HomeParams are a coordinator's wishes for how nodes choose their home region,
+// which is the one with the lowest latency.
+type HomeParams struct {
+	// RegionScore has factors, by region ID, with which nodes multiply
+	// latencies before they compare them: one below 1 draws nodes to a region,
+	// one above 1 keeps them off it, and what is not positive counts as 1, as
+	// do regions that are not in it. Empty, it takes earlier scores back; nil
+	// leaves them as they are.
+	RegionScore map[int]float64 `json:"RegionScore,omitzero"`
 }
 
 // IDs returns the IDs of the regions that have at least one relay, in order.
@@ -32,8 +48,9 @@ type Region struct {
 	RegionID   int    `json:"RegionID"`
 	RegionCode string `json:"RegionCode"` // short, such as "fra"
 	RegionName string `json:"RegionName"` // for people, such as "Frankfurt"
-	// Avoid and NoMeasureNoHome keep the region from becoming a home; it is
-	// still used to reach peers who live there.
+	// Avoid keeps the region from becoming a home while there is any other.
+	// NoMeasureNoHome does in any case, and nodes do not ask how far away it
+	// is. Both are still used to reach peers who live there.
 	Avoid           bool    `json:"Avoid,omitempty"`
 	NoMeasureNoHome bool    `json:"NoMeasureNoHome,omitempty"`
 	Nodes           []*Node `json:"Nodes"` // in order of preference
@@ -43,8 +60,9 @@ func (r *Region) hasRelay() bool {
 	return r != nil && slices.ContainsFunc(r.Nodes, func(n *Node) bool { return n != nil && !n.STUNOnly })
 }
 
-// CanBeHome reports whether a node may choose the region as its home.
-func (r *Region) CanBeHome() bool { return r.hasRelay() && !r.Avoid && !r.NoMeasureNoHome }
+// CanBeHome reports whether a node may choose the region as its home. One that
+// is to be avoided it chooses only if there is no other.
+func (r *Region) CanBeHome() bool { return r.hasRelay() && !r.NoMeasureNoHome }
 
 // Node is one relay server.
 type Node struct {
@@ -64,6 +82,8 @@ type Node struct {
 	DERPPort int    `json:"DERPPort,omitempty"` // 0 is 443
 	// InsecureForTests turns off the check of the relay's certificate.
 	InsecureForTests bool   `json:"InsecureForTests,omitempty"`
-	STUNTestIP       string `json:"STUNTestIP,omitempty"`
-	CanPort80        bool   `json:"CanPort80,omitempty"`
+	STUNTestIP       string `json:"STUNTestIP,omitempty"` // address of the STUN server, when it is another than the relay's
+	// CanPort80 says that the relay answers HTTP on port 80, too, with which
+	// programs look for captive portals; meshnet does not.
+	CanPort80 bool `json:"CanPort80,omitempty"`
 }

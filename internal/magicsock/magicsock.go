@@ -182,7 +182,7 @@ func (c *Conn) SetDERPMap(m *derpmap.Map) {
 			c.regions[id] = true
 		}
 		c.relays.SetMap(m)
-		c.check.SetMap(time.Now(), m, nil)
+		c.check.SetMap(time.Now(), m)
 		c.relaysChanged()
 	})
 }

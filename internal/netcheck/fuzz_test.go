@@ -43,7 +43,7 @@ func (w *fuzzWorld) step(kind, arg byte) {
 	switch kind {
 	case 0:
 		w.regions = fuzzMap(int(arg))
-		w.s.SetMap(w.now, w.regions, map[int]float64{int(arg % 8): float64(arg) / 64})
+		w.s.SetMap(w.now, w.regions)
 	case 1:
 		w.s.SetNetwork(w.now, Network{IPv4: arg&1 != 0, IPv6: arg&2 != 0})
 	case 2:
@@ -78,7 +78,10 @@ func fuzzMap(arg int) *derpmap.Map {
 	if arg == 0 {
 		return nil
 	}
-	m := &derpmap.Map{Regions: make(map[int]*derpmap.Region)}
+	m := &derpmap.Map{
+		Regions:    make(map[int]*derpmap.Region),
+		HomeParams: &derpmap.HomeParams{RegionScore: map[int]float64{arg % 8: float64(arg) / 64}},
+	}
 	for id := range arg % 32 {
 		node := &derpmap.Node{Name: string(rune('a' + id)), HostName: "relay.test", STUNOnly: id%5 == 4}
 		if id%7 == 6 {

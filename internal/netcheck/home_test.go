@@ -1,6 +1,7 @@
 package netcheck
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -86,14 +87,14 @@ func TestHomeWithoutLatencies(t *testing.T) {
 	w.wantHome("a relay that restarts keeps its nodes", 4)
 
 	delete(m.Regions, 4)
-	w.s.SetMap(w.now, m, nil)
+	w.s.SetMap(w.now, m)
 	w.tick()
 	w.check("home is withdrawn", w.s.Report().Home == 3 || w.s.Report().Home == 5)
-	w.s.SetMap(w.now, w.regionMap(map[int]time.Duration{8: 0}), nil)
+	w.s.SetMap(w.now, w.regionMap(map[int]time.Duration{8: 0}))
 	w.down[8] = true
 	w.run(time.Minute)
 	w.wantHome("there is no other", 8)
-	w.s.SetMap(w.now, &derpmap.Map{}, nil)
+	w.s.SetMap(w.now, &derpmap.Map{})
 	w.run(time.Minute)
 	w.wantHome("all are withdrawn", 0)
 	w.check("and nothing is awaited", w.s.Deadline().IsZero())
@@ -119,17 +120,91 @@ func TestARelayThatIsDownIsNoHome(t *testing.T) {
 }
 
 func TestScores(t *testing.T) {
-	w := newWorld(t)
-	m := w.regionMap(map[int]time.Duration{1: 30 * ms, 2: 40 * ms, 3: 50 * ms})
-	w.s.SetNetwork(w.now, only4)
-	w.s.SetMap(w.now, m, map[int]float64{1: 3, 2: 0.5, 3: -1})
-	w.run(time.Second)
-	w.wantHome("a score below 1 is for a region, above against it", 2)
 	nan := 0.0
 	nan /= nan
-	w.s.SetMap(w.now, m, map[int]float64{1: nan, 2: 1e300, 3: 1 / 1e-300})
-	w.run(2 * time.Second)
-	w.wantHome("scores without sense are none", 2)
+	type scores = map[int]float64
+	for _, tt := range []struct {
+		name   string
+		scores scores
+		want   int
+	}{
+		{"none", nil, 1},
+		{"an empty set", scores{}, 1},
+		{"against the nearest", scores{1: 1.5}, 2},
+		{"not enough against it", scores{1: 1.3}, 1},
+		{"for a region", scores{3: 0.5}, 3},
+		{"for and against", scores{1: 3, 2: 0.5}, 2},
+		{"one for a region that is none", scores{9: 0.001, -1: 0.001}, 1},
+		{"without sense: not above zero", scores{1: 2, 2: 0, 3: -1}, 2},
+		{"without sense: no number", scores{1: nan}, 1},
+		{"without sense: too large", scores{1: 1e300, 2: 1 / 1e-300}, 1},
+		{"next to nothing", scores{3: 1e-300}, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			m := w.regionMap(map[int]time.Duration{1: 30 * ms, 2: 40 * ms, 3: 50 * ms})
+			m.HomeParams = &derpmap.HomeParams{RegionScore: tt.scores}
+			w.begin(only4, m)
+			w.run(time.Second)
+			w.wantHome("by latencies and scores", tt.want)
+			w.check("latencies are told as they are", w.s.Report().Latency[3].IPv4 == 50*ms)
+		})
+	}
+}
+
+// TestScoresChange has the coordinator draw a node from region to region.
+func TestScoresChange(t *testing.T) {
+	w := newWorld(t)
+	m := w.regionMap(map[int]time.Duration{1: 30 * ms, 2: 40 * ms})
+	w.begin(only4, m)
+	w.run(10 * time.Second)
+	w.wantHome("the nearer", 1)
+	for _, step := range []struct {
+		what   string
+		scores map[int]float64
+		want   int
+	}{
+		{"a gain of less than a third is none", map[int]float64{1: 1.8}, 1},
+		{"nor is one of less than 10 ms", map[int]float64{1: 0.2, 2: 0.05}, 1},
+		{"a gain", map[int]float64{1: 3}, 2},
+		{"back with no scores, but for a small gain", nil, 2},
+		{"a gain again", map[int]float64{2: 2}, 1},
+	} {
+		next := *m
+		next.HomeParams = &derpmap.HomeParams{RegionScore: step.scores}
+		w.s.SetMap(w.now, &next)
+		w.run(10 * time.Second)
+		w.wantHome(step.what, step.want)
+	}
+}
+
+// TestARegionToAvoid has regions that are home only if there is no other, and
+// one that is never.
+func TestARegionToAvoid(t *testing.T) {
+	w := newWorld(t)
+	m := w.regionMap(map[int]time.Duration{1: 10 * ms, 2: 20 * ms, 3: 30 * ms, 4: 5 * ms})
+	m.Regions[4].NoMeasureNoHome = true
+	w.begin(only4, m)
+	w.run(10 * time.Second)
+	w.wantHome("the nearest", 1)
+
+	avoid := func(ids ...int) {
+		next := &derpmap.Map{Regions: maps.Clone(m.Regions)}
+		for _, id := range ids {
+			r := *m.Regions[id]
+			r.Avoid = true
+			next.Regions[id] = &r
+		}
+		w.s.SetMap(w.now, next)
+		w.run(10 * time.Second)
+	}
+	avoid(1)
+	w.wantHome("its nodes leave it", 2)
+	avoid(1, 2)
+	w.wantHome("and the next", 3)
+	avoid(1, 2, 3)
+	w.wantHome("any is better than none", 1)
+	w.check("what is not to be measured is not", w.regionsProbed()[4] == 0)
 }
 
 func TestHomeMovesWithLatency(t *testing.T) {

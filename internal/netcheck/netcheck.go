@@ -26,7 +26,9 @@
 package netcheck
 
 import (
+	"maps"
 	"net/netip"
+	"reflect"
 	"time"
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
@@ -90,12 +92,17 @@ func New() *State {
 	return &State{latencies: make(history)}
 }
 
-// SetMap says which relays there are, and begins a full round. The scores are
-// the coordinator's for regions, by which it wants latencies multiplied, and
-// may be nil. Neither may be modified afterwards. Of a map the first 64 regions
-// are measured, those that can be home before others.
-func (s *State) SetMap(now time.Time, m *derpmap.Map, scores map[int]float64) {
-	s.regions, s.scores = regionsOf(m), scores
+// SetMap says which relays there are, and how the coordinator wants the home
+// chosen. It begins a full round if that is news, which it seldom is: a map
+// comes along with everything else that the coordinator says. It must not be
+// modified afterwards. Of a map the first 64 regions are measured, those that
+// can be home before others.
+func (s *State) SetMap(now time.Time, m *derpmap.Map) {
+	regions, scores := regionsOf(m), scoresOf(m)
+	if reflect.DeepEqual(regions, s.regions) && maps.Equal(scores, s.scores) {
+		return
+	}
+	s.regions, s.scores = regions, scores
 	s.latencies.keep(s.regions)
 	if s.home.region == 0 {
 		s.homeless = now
@@ -317,15 +324,12 @@ func (s *State) candidates() (all []candidate) {
 
 // scored returns a latency as the coordinator wants it compared.
 func (s *State) scored(id int, latency time.Duration) time.Duration {
-	score := s.scores[id]
-	if !(score > 0 && score <= maxScore) || latency == 0 {
+	score, ok := s.scores[id]
+	if !ok || latency == 0 {
 		return latency
 	}
 	return max(1, time.Duration(float64(latency)*score))
 }
-
-// maxScore keeps a scored latency, of less than a minute, from overflowing.
-const maxScore = 1e6
 
 func unmap(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())

@@ -190,14 +190,38 @@ func TestTheMapChangesDuringARound(t *testing.T) {
 	w := newWorld(t)
 	w.begin(only4, w.regionMap(map[int]time.Duration{1: 500 * ms, 2: 500 * ms}))
 	w.run(100 * ms)
-	w.s.SetMap(w.now, w.regionMap(map[int]time.Duration{3: 5 * ms, 4: 10 * ms}), nil)
+	w.s.SetMap(w.now, w.regionMap(map[int]time.Duration{3: 5 * ms, 4: 10 * ms}))
 	w.run(2 * time.Second)
 	w.wantHome("of the new map", 3)
 	_, old := w.s.Report().Latency[1]
 	w.check("the old regions are forgotten", !old)
-	w.s.SetMap(w.now, nil, nil)
+	w.s.SetMap(w.now, nil)
 	w.run(time.Second)
 	w.wantHome("no relays, no home", 0)
+}
+
+// TestTheSameMapIsNoNews has a coordinator that sends its map again and again,
+// with every change of a peer.
+func TestTheSameMapIsNoNews(t *testing.T) {
+	w := newWorld(t)
+	of := func() *derpmap.Map { return w.regionMap(map[int]time.Duration{1: 10 * ms, 2: 20 * ms, 3: 30 * ms}) }
+	w.begin(only4, of())
+	for range 50 {
+		w.s.SetMap(w.now, of())
+		w.run(ms)
+	}
+	w.check("a round that runs goes on", w.s.Report().At.Equal(w.start.Add(30*ms)))
+	w.forget()
+	for range 100 {
+		w.s.SetMap(w.now, of())
+		w.run(time.Minute)
+	}
+	w.check("nothing is asked anew", len(w.probes) == 0 && w.news == 0)
+	moved := of()
+	moved.Regions[2].Nodes[0].IPv4 = "198.51.100.98"
+	w.s.SetMap(w.now, moved)
+	w.run(time.Second)
+	w.check("another server is", len(w.probes) == 3)
 }
 
 func TestForgedResponsesChangeNothing(t *testing.T) {
@@ -235,7 +259,7 @@ func TestAMapMakesNoFlood(t *testing.T) {
 	w.s.SetActive(true)
 	w.s.SetNetwork(w.now, dual)
 	for range 100 {
-		w.s.SetMap(w.now, m, nil)
+		w.s.SetMap(w.now, m)
 		w.run(100 * ms)
 	}
 	checkPace(t, w.sentAt)

@@ -31,12 +31,12 @@ func regionsOf(m *derpmap.Map) (all []region) {
 	if m == nil {
 		return nil
 	}
-	for id, r := range maps.All(m.Regions) {
-		// The protocols carry a region as a port.
-		if r == nil || id < 1 || id > math.MaxUint16 || r.NoMeasureNoHome {
+	lastResort := !anyToChoose(m)
+	for id, r := range m.Regions {
+		if r == nil || !isRegion(id) || r.NoMeasureNoHome {
 			continue
 		}
-		reg := region{id: id, home: r.CanBeHome(), nodes4: serversOf(r, false), nodes6: serversOf(r, true)}
+		reg := region{id: id, home: r.CanBeHome() && (!r.Avoid || lastResort), nodes4: serversOf(r, false), nodes6: serversOf(r, true)}
 		if reg.home || len(reg.nodes4)+len(reg.nodes6) > 0 {
 			all = append(all, reg)
 		}
@@ -47,6 +47,33 @@ func regionsOf(m *derpmap.Map) (all []region) {
 	all = all[:min(len(all), maxRegions)]
 	slices.SortFunc(all, func(a, b region) int { return cmp.Compare(a.id, b.id) })
 	return all
+}
+
+// anyToChoose reports whether there is a home among the regions that are not to
+// be avoided.
+func anyToChoose(m *derpmap.Map) bool {
+	for id, r := range m.Regions {
+		if isRegion(id) && r.CanBeHome() && !r.Avoid {
+			return true
+		}
+	}
+	return false
+}
+
+// isRegion reports whether an ID can be one: the protocols carry it as a port.
+func isRegion(id int) bool { return id >= 1 && id <= math.MaxUint16 }
+
+// maxScore keeps a scored latency, of less than a minute, from overflowing.
+const maxScore = 1e6
+
+// scoresOf returns the factors for latencies that have a meaning, by region.
+func scoresOf(m *derpmap.Map) map[int]float64 {
+	if m == nil || m.HomeParams == nil {
+		return nil
+	}
+	scores := maps.Clone(m.HomeParams.RegionScore)
+	maps.DeleteFunc(scores, func(id int, score float64) bool { return !isRegion(id) || !(score > 0 && score <= maxScore) })
+	return scores
 }
 
 // trueFirst compares in an order in which true stands before false.

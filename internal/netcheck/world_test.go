@@ -202,7 +202,7 @@ const ms = time.Millisecond
 func (w *world) begin(n Network, m *derpmap.Map) {
 	w.t.Helper()
 	w.s.SetNetwork(w.now, n)
-	w.s.SetMap(w.now, m, nil)
+	w.s.SetMap(w.now, m)
 	w.tick()
 }
 

@@ -14,9 +14,12 @@ const (
 // checkBounds returns an error when the map has become too large to keep. It
 // runs before anything is built from the lists.
 func (m *Map) checkBounds() error {
-	var regions, records int
+	var regions, scores, records int
 	if m.DERPMap != nil {
 		regions = len(m.DERPMap.Regions)
+		if p := m.DERPMap.HomeParams; p != nil {
+			scores = len(p.RegionScore)
+		}
 	}
 	if m.DNS != nil {
 		records = len(m.DNS.ExtraRecords)
@@ -30,6 +33,7 @@ func (m *Map) checkBounds() error {
 		{"extra DNS records", records, maxRecords},
 		{"filter rule entries", m.ruleEntries() + len(m.filters), maxRuleEntries},
 		{"relay regions", regions, maxRegions},
+		{"scores of relay regions", scores, maxRegions},
 	} {
 		if bound.n > bound.most {
 			return fmt.Errorf("netmap: the coordinator sent %d %s, of which %d are the most we keep", bound.n, bound.what, bound.most)

@@ -6,19 +6,33 @@ import (
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 )
 
-// applyDERPMap returns the relays after a change, in which absent regions mean
-// that they are as before.
+// applyDERPMap returns the relays after a change, in which regions and home
+// parameters that are absent mean that they are as before.
 func applyDERPMap(before, change *derpmap.Map) *derpmap.Map {
-	if change == nil || change.Regions == nil && before != nil {
+	switch {
+	case change == nil:
+		return before
+	case before == nil:
+		before = &derpmap.Map{Regions: map[int]*derpmap.Region{}}
+	case change.Regions == nil && change.HomeParams == nil:
 		return before
 	}
-	next := &derpmap.Map{
-		Regions:            make(map[int]*derpmap.Region, len(change.Regions)),
-		OmitDefaultRegions: change.OmitDefaultRegions,
+	next := *before
+	if change.Regions != nil {
+		next.Regions, next.OmitDefaultRegions = tidiedRegions(change.Regions), change.OmitDefaultRegions
 	}
-	for id, region := range change.Regions {
+	if p := change.HomeParams; p != nil && (p.RegionScore != nil || before.HomeParams == nil) {
+		next.HomeParams = p
+	}
+	return &next
+}
+
+// tidiedRegions returns regions without those that are none.
+func tidiedRegions(all map[int]*derpmap.Region) map[int]*derpmap.Region {
+	next := make(map[int]*derpmap.Region, len(all))
+	for id, region := range all {
 		if region != nil && isRegion(id) {
-			next.Regions[id] = tidied(id, *region)
+			next[id] = tidied(id, *region)
 		}
 	}
 	return next

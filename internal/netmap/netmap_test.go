@@ -3,6 +3,7 @@ package netmap
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -367,6 +368,36 @@ func TestDERPMap(t *testing.T) {
 	}
 }
 
+func TestHomeParams(t *testing.T) {
+	m := start(t)
+	for _, step := range []struct {
+		name, resp string
+		regions    int
+		scores     map[int]float64
+	}{
+		{"scores before there are regions", `{"DERPMap":{"HomeParams":{"RegionScore":{"1":0.5}}}}`, 0, map[int]float64{1: 0.5}},
+		{"regions alone leave them as they are", `{"DERPMap":{"Regions":{"1":{},"2":{}}}}`, 2, map[int]float64{1: 0.5}},
+		{"scores alone leave regions as they are", `{"DERPMap":{"HomeParams":{"RegionScore":{"2":3}}}}`, 2, map[int]float64{2: 3}},
+		{"null is no change", `{"DERPMap":{"HomeParams":null,"Regions":{"1":{}}}}`, 1, map[int]float64{2: 3}},
+		{"nor are parameters without scores", `{"DERPMap":{"HomeParams":{}}}`, 1, map[int]float64{2: 3}},
+		{"nor is a score that is null", `{"DERPMap":{"HomeParams":{"RegionScore":null}}}`, 1, map[int]float64{2: 3}},
+		{"both at once", `{"DERPMap":{"HomeParams":{"RegionScore":{"9":1}},"Regions":{"1":{},"2":{},"3":{}}}}`, 3, map[int]float64{9: 1}},
+		{"an empty set takes all back", `{"DERPMap":{"HomeParams":{"RegionScore":{}}}}`, 3, map[int]float64{}},
+	} {
+		before := m.DERPMap
+		m = apply(t, m, decode(t, step.resp))
+		if got := m.DERPMap.HomeParams.RegionScore; !maps.Equal(got, step.scores) || len(m.DERPMap.Regions) != step.regions {
+			t.Errorf("%s: scores are %v of %d regions", step.name, got, len(m.DERPMap.Regions))
+		}
+		if before == m.DERPMap && !maps.Equal(before.HomeParams.RegionScore, step.scores) {
+			t.Errorf("%s: the map before was changed", step.name)
+		}
+	}
+	if same := apply(t, m, decode(t, `{"DERPMap":{}}`)); same.DERPMap != m.DERPMap {
+		t.Error("a change without content makes another map")
+	}
+}
+
 func TestFilters(t *testing.T) {
 	m := start(t)
 	for _, step := range []struct {
@@ -493,6 +524,10 @@ func TestBounds(t *testing.T) {
 	for i := range maxRegions + 1 {
 		manyRegions.Regions[i+1] = &derpmap.Region{}
 	}
+	manyScores := &derpmap.Map{HomeParams: &derpmap.HomeParams{RegionScore: map[int]float64{}}}
+	for i := range maxRegions + 1 {
+		manyScores.HomeParams.RegionScore[i] = 1
+	}
 	for _, test := range []struct {
 		name string
 		resp *tailcfg.MapResponse
@@ -502,6 +537,7 @@ func TestBounds(t *testing.T) {
 		{"extra DNS records", &tailcfg.MapResponse{DNSConfig: &tailcfg.DNSConfig{ExtraRecords: make([]tailcfg.DNSRecord, maxRecords+1)}}},
 		{"filter rule entries", &tailcfg.MapResponse{PacketFilter: []tailcfg.FilterRule{{SrcIPs: make([]string, maxRuleEntries)}}}},
 		{"relay regions", &tailcfg.MapResponse{DERPMap: manyRegions}},
+		{"scores of relay regions", &tailcfg.MapResponse{DERPMap: manyScores}},
 	} {
 		if got, err := m.Apply(test.resp, now); err == nil || got != m || !strings.Contains(err.Error(), test.name) {
 			t.Errorf("too many %s: got error %v", test.name, err)
