@@ -50,26 +50,28 @@ func Dial(ctx context.Context, cfg DialConfig) (*Client, error) {
 	if cfg.Key.IsZero() || cfg.Region == nil {
 		return nil, errors.New("derp: Dial needs a key and a region")
 	}
-	c, err := dialRegion(ctx, cfg)
+	c, err := dialRegion(ctx, cfg, (*attempt).login)
 	if err != nil {
 		return nil, fmt.Errorf("derp: connect to region %d: %w", cfg.Region.RegionID, err)
 	}
 	return c, nil
 }
 
-func dialRegion(ctx context.Context, cfg DialConfig) (*Client, error) {
+// dialRegion connects to one relay of a region after the other, until use has
+// got from one what it wants. The connection is use's, unless that fails.
+func dialRegion[T any](ctx context.Context, cfg DialConfig, use func(*attempt, *tls.Conn) (T, error)) (got T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	nodes := relays(cfg.Region)
-	err := errors.New("no relay in the region")
+	err = errors.New("no relay in the region")
 	for i, node := range nodes {
 		a := attempt{DialConfig: cfg, node: node}
 		if i > 0 {
 			a.ideal = nodes[0].Name
 		}
-		c, nodeErr := a.withinShare(ctx, len(nodes)-i)
+		got, nodeErr := withinShare(ctx, &a, len(nodes)-i, use)
 		if nodeErr == nil {
-			return c, nil
+			return got, nil
 		}
 		nodeErr = fmt.Errorf("relay %s: %w", node.Name, nodeErr)
 		if i == 0 {
@@ -81,7 +83,7 @@ func dialRegion(ctx context.Context, cfg DialConfig) (*Client, error) {
 			break
 		}
 	}
-	return nil, err
+	return got, err
 }
 
 // relays returns the nodes of a region that are relays.
@@ -100,7 +102,7 @@ type attempt struct {
 
 // withinShare dials in a fair share of the time that ctx leaves, so that a
 // relay that hangs does not keep us from the left-1 after it.
-func (a *attempt) withinShare(ctx context.Context, left int) (*Client, error) {
+func withinShare[T any](ctx context.Context, a *attempt, left int, use func(*attempt, *tls.Conn) (T, error)) (got T, err error) {
 	deadline, _ := ctx.Deadline() // dialRegion set one
 	ctx, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
 	defer cancel()
@@ -113,26 +115,26 @@ func (a *attempt) withinShare(ctx context.Context, left int) (*Client, error) {
 	}
 	nc, err := a.connect(connectCtx)
 	if err != nil {
-		return nil, err
+		return got, err
 	}
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
-	c, err := a.login(nc)
+	conn := tls.Client(nc, tlsConfig(a.node, a.RootCAs))
+	err = conn.Handshake()
+	if err == nil {
+		got, err = use(a, conn)
+	}
 	if !stop() { // nc is closed
-		return nil, context.Cause(ctx)
+		var none T
+		return none, context.Cause(ctx)
 	}
 	if err != nil {
 		nc.Close()
-		return nil, err
 	}
-	return c, nil
+	return got, err
 }
 
-// login takes a fresh connection through TLS, upgrade and login.
-func (a *attempt) login(nc net.Conn) (*Client, error) {
-	conn := tls.Client(nc, tlsConfig(a.node, a.RootCAs))
-	if err := conn.Handshake(); err != nil {
-		return nil, err
-	}
+// login takes a fresh connection through upgrade and login.
+func (a *attempt) login(conn *tls.Conn) (*Client, error) {
 	timed := &timedConn{Conn: conn, read: clientReadTimeout, write: clientWriteTimeout}
 	limited := &io.LimitedReader{R: timed, N: maxUpgradeReply}
 	r := bufio.NewReaderSize(limited, clientBuffer)
@@ -146,37 +148,45 @@ func (a *attempt) login(nc net.Conn) (*Client, error) {
 
 // upgrade asks the relay's web server for the relay.
 func (a *attempt) upgrade(r *bufio.Reader, w *bufio.Writer) error {
-	host := a.node.HostName
-	if port := a.port(); port != defaultPort {
-		host = net.JoinHostPort(host, strconv.Itoa(port))
-	}
-	req := &http.Request{
-		Method: http.MethodGet,
-		URL:    &url.URL{Scheme: "https", Host: host, Path: pathDERP},
-		Header: http.Header{
-			"Upgrade":    {upgradeDERP},
-			"Connection": {"Upgrade"},
-			"User-Agent": {""}, // none
-		},
-	}
+	req := a.request(pathDERP)
+	req.Header.Set("Upgrade", upgradeDERP)
+	req.Header.Set("Connection", "Upgrade")
 	if a.ideal != "" {
 		req.Header.Set("Ideal-Node", a.ideal) // for the relay's statistics
 	}
-	if err := req.Write(w); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	resp, err := http.ReadResponse(r, req)
+	resp, err := ask(r, w, req)
 	if err != nil {
-		return fmt.Errorf("read the answer to the upgrade: %w", err)
+		return fmt.Errorf("the answer to the upgrade: %w", err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		why, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
 		return fmt.Errorf("the upgrade was answered with %q: %q", resp.Status, why)
 	}
 	return nil
+}
+
+// request makes a request to the relay's web server.
+func (a *attempt) request(path string) *http.Request {
+	host := a.node.HostName
+	if port := a.port(); port != defaultPort {
+		host = net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	return &http.Request{
+		Method: http.MethodGet,
+		URL:    &url.URL{Scheme: "https", Host: host, Path: path},
+		Header: http.Header{"User-Agent": {""}}, // none
+	}
+}
+
+// ask writes a request and reads the head of the answer.
+func ask(r *bufio.Reader, w *bufio.Writer, req *http.Request) (*http.Response, error) {
+	if err := req.Write(w); err != nil {
+		return nil, err
+	}
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	return http.ReadResponse(r, req)
 }
 
 func (a *attempt) port() int { return cmp.Or(a.node.DERPPort, defaultPort) }

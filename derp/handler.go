@@ -20,7 +20,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case pathDERP:
 		s.serveRelay(w, r)
-	case "/derp/probe", "/derp/latency-check":
+	case "/derp/probe", pathLatency:
 		serveProbe(w, r)
 	case "/generate_204":
 		serveNoContent(w, r)

@@ -232,6 +232,27 @@ func (p *Pool) noLink() error {
 	}
 }
 
+// ProbeLatency returns how long a relay of a region takes for a small request
+// over HTTPS, about a round trip, for when no STUN server says how far away it
+// is. It makes a connection of its own and waits for it as long as ctx lets it,
+// ten seconds at most, or until the Pool is closed.
+func (p *Pool) ProbeLatency(ctx context.Context, region int) (time.Duration, error) {
+	p.mu.Lock()
+	r, closed := p.region(region), p.closed
+	p.mu.Unlock()
+	switch {
+	case closed:
+		return 0, net.ErrClosed
+	case r == nil:
+		return 0, errNoRegion
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(p.ctx, func() { cancel(net.ErrClosed) })
+	defer stop()
+	return derp.Latency(ctx, derp.DialConfig{Region: r, DialContext: p.cfg.DialContext, RootCAs: p.cfg.RootCAs})
+}
+
 // Recv returns the channel of packets that came from any relay. It is closed
 // when the Pool is.
 func (p *Pool) Recv() <-chan Packet { return p.packets }

@@ -360,3 +360,71 @@ func TestClose(t *testing.T) {
 		})
 	}
 }
+
+// TestProbeLatency measures regions that the node is connected to and others,
+// without a key, and without becoming known there.
+func TestProbeLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := regions(w.start("one"), w.start("two"), &derpmap.Node{HostName: "down"}, &derpmap.Node{HostName: "hangs"})
+		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == "hangs:443" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			nc, err := w.dial(ctx, network, addr)
+			if addr == "two:443" && err == nil {
+				return late{nc}, nil
+			}
+			return nc, err
+		}
+		p := NewPool(Config{DialContext: dial})
+		defer p.Close()
+		if _, err := p.ProbeLatency(t.Context(), 1); !errors.Is(err, errNoRegion) {
+			t.Errorf("without a map: %v", err)
+		}
+		p.SetMap(m)
+		if took, err := p.ProbeLatency(t.Context(), 2); took != lateness || err != nil {
+			t.Errorf("a relay that is far away: %v, %v", took, err)
+		}
+		if took, err := p.ProbeLatency(t.Context(), 1); took <= 0 || took >= lateness || err != nil {
+			t.Errorf("a relay that is near: %v, %v", took, err)
+		}
+		if took, err := p.ProbeLatency(t.Context(), 3); took != 0 || err == nil {
+			t.Errorf("a relay that is down: %v, %v", took, err)
+		}
+		if status := p.Status(); len(status) != 0 {
+			t.Errorf("measured regions are in use: %v", status)
+		}
+
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := p.ProbeLatency(ctx, 4); err == nil || time.Since(start) != time.Second {
+			t.Errorf("a relay that hangs: %v after %v", err, time.Since(start))
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := p.ProbeLatency(context.Background(), 4)
+			ended <- err
+		}()
+		synctest.Wait()
+		p.Close()
+		if err := <-ended; err == nil || time.Since(start) != time.Second {
+			t.Errorf("a Pool that is closed meanwhile: %v after %v", err, time.Since(start))
+		}
+		if _, err := p.ProbeLatency(t.Context(), 1); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a Pool that was closed: %v", err)
+		}
+	})
+}
+
+const lateness = 150 * time.Millisecond
+
+// late is a connection over which everything that is written takes a while.
+type late struct{ net.Conn }
+
+func (l late) Write(b []byte) (int, error) {
+	<-time.After(lateness)
+	return l.Conn.Write(b)
+}
