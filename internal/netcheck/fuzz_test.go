@@ -34,7 +34,8 @@ func FuzzState(f *testing.F) {
 type fuzzWorld struct {
 	*world
 	regions *derpmap.Map
-	open    []Probe // not yet answered
+	open    []Probe      // not yet answered
+	https   []HTTPSProbe // likewise
 }
 
 func newFuzzWorld(t *testing.T) *fuzzWorld { return &fuzzWorld{world: newWorld(t)} }
@@ -64,7 +65,7 @@ func (w *fuzzWorld) step(kind, arg byte) {
 	case 9:
 		w.s.HandleFrame(w.now, int(arg))
 	case 10:
-		w.s.HandleProbe(int(arg%32), time.Duration(int8(arg))*ms, arg&1 != 0)
+		w.measure(arg)
 	case 11:
 		w.pass(time.Duration(arg) * ms)
 	case 12:
@@ -108,6 +109,16 @@ func (w *fuzzWorld) answer(arg byte) {
 	w.s.HandleResponse(w.now, p.TxID, address(p), mapped)
 }
 
+// measure has a region answer over HTTPS, or not.
+func (w *fuzzWorld) measure(arg byte) {
+	if len(w.https) == 0 {
+		return
+	}
+	i := int(arg) % len(w.https)
+	w.s.HandleProbe(w.https[i], time.Duration(int8(arg))*ms, arg&1 != 0)
+	w.https = append(w.https[:i], w.https[i+1:]...)
+}
+
 func (w *fuzzWorld) forge(arg byte) {
 	evil := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, arg}), 666)
 	before, deadline := w.s.Report(), w.s.Deadline()
@@ -131,6 +142,8 @@ func (w *fuzzWorld) settle() {
 		w.s.HandleSent(w.now, p.TxID, address(p))
 	}
 	w.open = w.open[max(0, len(w.open)-200):]
+	w.https = append(w.https, out.HTTPS...)
+	w.https = w.https[max(0, len(w.https)-200):]
 	if again := w.s.Tick(w.now); len(again.Probes) > 0 {
 		w.t.Fatal("requests were made twice")
 	}

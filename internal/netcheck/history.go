@@ -22,13 +22,17 @@ type Latency struct {
 }
 
 // best returns the smallest that is known.
-func (l Latency) best() (best time.Duration) {
-	for _, d := range []time.Duration{l.IPv4, l.IPv6, l.HTTPS} {
-		if d != 0 && (best == 0 || d < best) {
-			best = d
-		}
+func (l Latency) best() time.Duration { return smaller(l.stun(), l.HTTPS) }
+
+// stun returns the smaller of those of STUN.
+func (l Latency) stun() time.Duration { return smaller(l.IPv4, l.IPv6) }
+
+// smaller returns the smaller of two latencies, of which zero is unknown.
+func smaller(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
 	}
-	return best
+	return a
 }
 
 // history is what was measured lately, by region, the oldest first.

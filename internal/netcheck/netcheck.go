@@ -17,9 +17,13 @@
 //
 //	0         STUN requests to every region asked, in both families, again
 //	          after 100 ms and more, until one is answered
+//	0.3 s     a node that has no home, nor an answer, measures over HTTPS, too
 //	≤ 3 s     the answers are in, or as many as can matter
 //	≤ 8 s     if none came, and the round is full: HTTPS instead
 //	          addresses, latencies and home are those of this round
+//
+// The first home is not kept waiting for all that: it is chosen when the first
+// answer is in, and others have had twice its time.
 //
 // Timings and the rule for the home are those of Tailscale v1.102.5
 // (net/netcheck), so that nodes of both kinds come to the same conclusions.
@@ -77,11 +81,11 @@ type findings struct {
 // Output is what a driver has to do.
 type Output struct {
 	// Probes are STUN requests to be sent. What became of each is told by
-	// HandleSent or HandleFailed.
+	// HandleSent or HandleFailed, after which Tick may have more to do.
 	Probes []Probe
-	// HTTPS are regions whose latency is to be measured by HTTPS, at the same
+	// HTTPS are regions whose latency is to be measured over HTTPS, at the same
 	// time. The results go to HandleProbe, within five seconds.
-	HTTPS []int
+	HTTPS []HTTPSProbe
 	// Changed is true when Report has news for the coordinator and for peers,
 	// which latencies alone are not.
 	Changed bool
@@ -176,10 +180,10 @@ func (s *State) HandleResponse(now time.Time, tx stun.TxID, from, mapped netip.A
 }
 
 // HandleProbe says how long a region took to answer over HTTPS, or with
-// false that it did not.
-func (s *State) HandleProbe(region int, latency time.Duration, ok bool) {
+// false that it did not. What another round wanted to know changes nothing.
+func (s *State) HandleProbe(p HTTPSProbe, latency time.Duration, ok bool) {
 	if s.round != nil {
-		s.round.measured(region, latency, ok)
+		s.round.measured(p, latency, ok)
 	}
 }
 
@@ -204,6 +208,7 @@ func (s *State) Tick(now time.Time) (out Output) {
 			s.end(now)
 		} else {
 			out.Probes = s.probes(now)
+			s.pick(now)
 		}
 	}
 	s.home.settle(now, s.candidates(), s.measuring(now))
@@ -218,8 +223,12 @@ func (s *State) Tick(now time.Time) (out Output) {
 func (s *State) Deadline() time.Time {
 	candidates := s.candidates()
 	at := s.home.deadline(len(candidates))
-	if s.home.region == 0 && len(candidates) > 0 && (s.round == nil || len(s.round.latency) == 0) {
-		at = earliest(at, s.homeless.Add(firstAnswer))
+	if s.home.region == 0 && len(candidates) > 0 {
+		if s.round == nil || s.round.first.IsZero() {
+			at = earliest(at, s.homeless.Add(s.patience()))
+		} else {
+			at = earliest(at, s.round.pickAt())
+		}
 	}
 	if s.round == nil {
 		return earliest(at, s.schedule.next())
@@ -273,10 +282,26 @@ func (s *State) end(now time.Time) {
 		s.latencies.add(now, id, l)
 	}
 	s.latencies.prune(now)
+	s.chooseBy(now, r)
+}
+
+// pick chooses the first home as soon as a round says enough.
+func (s *State) pick(now time.Time) {
+	at := s.round.pickAt()
+	if s.home.region != 0 || at.IsZero() || now.Before(at) {
+		return
+	}
+	s.round.picked = true
+	s.chooseBy(now, s.round)
+}
+
+// chooseBy chooses the home by what a round says.
+func (s *State) chooseBy(now time.Time, r *round) {
 	candidates := s.candidates()
 	for i := range candidates {
 		c := &candidates[i]
 		c.current = s.scored(c.id, r.latency[c.id].best())
+		c.recent = smaller(c.recent, c.current)
 	}
 	s.home.choose(now, r.began, candidates)
 }
@@ -296,19 +321,32 @@ func (f *findings) conclude(r *round, n Network) {
 	f.doubted = false
 }
 
-// firstAnswer is how long a node without a home waits for the first answer
-// before it takes any region: where UDP is blocked, measuring takes seconds.
-const firstAnswer = time.Second
+const (
+	// firstAnswer is how long a node without a home waits for the first answer
+	// of a region before it takes any.
+	firstAnswer = time.Second
+	// firstHTTPS is how long it does while regions are measured over HTTPS. A
+	// relay that does not answer to that could not be connected to either.
+	firstHTTPS = 3 * time.Second
+)
+
+// patience returns how long a node without a home waits for the first answer.
+func (s *State) patience() time.Duration {
+	if s.round != nil && len(s.round.https.asking) > 0 {
+		return firstHTTPS
+	}
+	return firstAnswer
+}
 
 // measuring reports whether a round will soon say which region is nearest.
 func (s *State) measuring(now time.Time) bool {
 	switch {
-	case s.round != nil && len(s.round.latency) > 0:
-		return true
+	case s.round != nil && !s.round.first.IsZero():
+		return !s.round.picked
 	case s.round == nil && s.schedule.requested.IsZero():
 		return false
 	}
-	return now.Before(s.homeless.Add(firstAnswer))
+	return now.Before(s.homeless.Add(s.patience()))
 }
 
 // candidates returns the regions that can be home, by ID, with what is known

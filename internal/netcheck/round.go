@@ -10,9 +10,7 @@ import (
 )
 
 const (
-	stunPhase  = 3 * time.Second
-	httpsPhase = 5 * time.Second
-	maxHTTPS   = 16 // at the same time
+	stunPhase = 3 * time.Second
 
 	retryAfter = 100 * time.Millisecond // at least
 	triesFull  = 3
@@ -21,28 +19,34 @@ const (
 
 	enoughRegions = 3
 	hurryAtLeast  = 50 * time.Millisecond
+
+	// pickAtLeast is how long after all regions were asked the first home is
+	// chosen, at the least.
+	pickAtLeast = 100 * time.Millisecond
 )
 
 // round is one attempt to find out everything.
 type round struct {
 	full  bool
-	home  int // when it began
+	home  int   // when it began
+	can   []int // regions that can be home
 	began time.Time
-	until time.Time // the phase ends then
+	until time.Time // answers of STUN are awaited
 
 	series    []*series
 	questions map[stun.TxID]*question
-	hurried   bool // until has been shortened
+	hurried   bool      // until has been shortened
+	asked     time.Time // when the last series was begun; zero before
+	stunDone  bool      // no more answers of STUN are awaited
 
 	asked4, asked6 bool // a request was sent
 	answered6      bool
 	latency        map[int]Latency // by region
 	views          []view          // one of each answer
+	https          secure
 
-	https   bool  // the second phase has begun
-	waiting []int // regions to be measured over HTTPS, but not yet
-	asking  []int // those that are
-	can     []int // those that might be
+	first  time.Time // the first answer of a region that can be home
+	picked bool      // the first home was chosen, if one was missing
 }
 
 // series is the attempts to get one answer of a region in a family.
@@ -116,7 +120,7 @@ func (r *round) add(now time.Time, reg region, n Network, latencies history) {
 
 // nextSeries returns the series whose turn is next, or nil.
 func (r *round) nextSeries() (next *series) {
-	if r.https {
+	if r.stunDone {
 		return nil
 	}
 	for _, s := range r.series {
@@ -142,6 +146,9 @@ func (r *round) ask(now time.Time, s *series) Probe {
 	s.open++
 	s.left--
 	s.due = now.Add(s.gap)
+	if !slices.ContainsFunc(r.series, func(s *series) bool { return s.tries == 0 }) && r.asked.IsZero() {
+		r.asked = now
+	}
 	return p
 }
 
@@ -191,40 +198,73 @@ func isPublic(a netip.AddrPort) bool {
 	return ip.IsValid() && a.Port() != 0 && !ip.IsUnspecified() && !ip.IsMulticast() && ip.Zone() == ""
 }
 
-// smaller returns the smaller of two latencies, of which zero is unknown.
-func smaller(a, b time.Duration) time.Duration { return Latency{IPv4: a, IPv6: b}.best() }
-
 // measured takes the result of an HTTPS request.
-func (r *round) measured(region int, latency time.Duration, ok bool) {
-	at := slices.Index(r.asking, region)
-	if at < 0 {
+func (r *round) measured(p HTTPSProbe, latency time.Duration, ok bool) {
+	if !p.round.Equal(r.began) || !r.https.take(p.Region) || !ok || latency <= 0 || latency > httpsPhase {
 		return
 	}
-	r.asking = slices.Delete(r.asking, at, at+1)
-	if ok && latency > 0 && latency <= httpsPhase {
-		r.latency[region] = Latency{HTTPS: latency}
+	l := r.latency[p.Region]
+	l.HTTPS = latency
+	r.latency[p.Region] = l
+}
+
+// tick moves the round on, and returns the regions that are to be measured
+// over HTTPS.
+func (r *round) tick(now time.Time) (probes []HTTPSProbe) {
+	if r.first.IsZero() && r.answeredAny() {
+		r.first = now
+	}
+	r.hurry(now)
+	r.stunDone = r.stunDone || r.stunOver(now)
+	if !r.https.begun && r.needsHTTPS() && !now.Before(r.httpsAt()) {
+		r.https.begin(now, r.can)
+	}
+	for _, id := range r.https.next(now) {
+		probes = append(probes, HTTPSProbe{id, r.began})
+	}
+	return probes
+}
+
+// answeredAny reports whether a region has answered that can be home.
+func (r *round) answeredAny() bool {
+	return slices.ContainsFunc(r.can, func(id int) bool { return r.latency[id].best() != 0 })
+}
+
+// answeredSTUN reports whether one has, and to STUN.
+func (r *round) answeredSTUN() bool {
+	return slices.ContainsFunc(r.can, func(id int) bool { return r.latency[id].stun() != 0 })
+}
+
+// needsHTTPS reports whether there is a home to be chosen, and no answer of
+// STUN to choose it by.
+func (r *round) needsHTTPS() bool { return r.full && len(r.can) > 1 && !r.answeredSTUN() }
+
+// httpsAt returns when HTTPS is needed, if it is.
+func (r *round) httpsAt() time.Time {
+	switch early := r.began.Add(httpsAfter); {
+	case r.stunDone:
+		return r.began
+	case r.home == 0:
+		return earliest(r.until, early)
+	default:
+		return r.until
 	}
 }
 
-// tick moves on from phase to phase, and returns the regions that are to be
-// measured over HTTPS.
-func (r *round) tick(now time.Time) (https []int) {
-	if !r.https {
-		r.hurry(now)
-		if !r.stunOver(now) || !r.needsHTTPS() {
-			return nil
-		}
-		r.https, r.waiting, r.until = true, r.can, now.Add(httpsPhase)
+// pickAt returns when the answers so far are good enough to choose the first
+// home by: all regions have been asked for twice the time that the first answer
+// took. A region that is nearer has answered by then, unless a packet got lost.
+// Zero is not yet, or no more.
+func (r *round) pickAt() time.Time {
+	asked := r.asked
+	if !r.answeredSTUN() {
+		asked = r.https.asked
 	}
-	room := min(len(r.waiting), maxHTTPS-len(r.asking))
-	https, r.waiting = r.waiting[:room], r.waiting[room:]
-	r.asking = append(r.asking, https...)
-	return slices.Clone(https)
+	if r.picked || r.first.IsZero() || asked.IsZero() {
+		return time.Time{}
+	}
+	return asked.Add(max(2*r.first.Sub(asked), pickAtLeast))
 }
-
-// needsHTTPS reports whether there is a home to be chosen, and nothing to
-// choose it by.
-func (r *round) needsHTTPS() bool { return r.full && len(r.views) == 0 && len(r.can) > 1 }
 
 // hurry shortens the first phase when enough regions have answered: any other
 // is farther away.
@@ -235,7 +275,7 @@ func (r *round) hurry(now time.Time) {
 	r.hurried = true
 	var slowest time.Duration
 	for _, l := range r.latency {
-		slowest = max(slowest, l.best())
+		slowest = max(slowest, l.stun())
 	}
 	if r.full {
 		slowest *= 2
@@ -246,17 +286,20 @@ func (r *round) hurry(now time.Time) {
 // enough reports whether all regions have been asked, and enough of them have
 // answered, the home among them.
 func (r *round) enough() bool {
-	regions := make(map[int]bool)
+	regions, answered := make(map[int]bool), 0
 	for _, s := range r.series {
 		if s.tries == 0 {
 			return false
 		}
+		if !regions[s.region] && r.latency[s.region].stun() != 0 {
+			answered++
+		}
 		regions[s.region] = true
 	}
-	if regions[r.home] && r.latency[r.home].best() == 0 {
+	if regions[r.home] && r.latency[r.home].stun() == 0 {
 		return false
 	}
-	return len(r.latency) > 0 && len(r.latency) >= min(enoughRegions, len(regions))
+	return answered > 0 && answered >= min(enoughRegions, len(regions))
 }
 
 // stunOver reports whether no more answers are awaited.
@@ -266,22 +309,25 @@ func (r *round) stunOver(now time.Time) bool {
 
 // over reports whether the round is over; tick has been called before.
 func (r *round) over(now time.Time) bool {
-	if r.https {
-		return !now.Before(r.until) || len(r.asking) == 0
-	}
-	return r.stunOver(now)
+	return r.stunDone && (!r.https.begun || !r.needsHTTPS() || r.https.over(now))
 }
 
 // deadline returns when the round wants to move on. Nothing is sent before
 // paced.
-func (r *round) deadline(paced time.Time) time.Time {
-	next := r.nextSeries()
-	if next == nil {
-		return r.until
+func (r *round) deadline(paced time.Time) (at time.Time) {
+	if next := r.nextSeries(); next != nil {
+		if at = next.due; at.Before(paced) {
+			at = paced
+		}
 	}
-	due := next.due
-	if due.Before(paced) {
-		due = paced
+	switch {
+	case !r.stunDone:
+		at = earliest(at, r.until)
+		if r.needsHTTPS() && !r.https.begun {
+			at = earliest(at, r.httpsAt())
+		}
+	case r.https.begun:
+		at = earliest(at, r.https.until)
 	}
-	return earliest(r.until, due)
+	return at
 }
