@@ -2,38 +2,78 @@ package netstack
 
 import (
 	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// A cutter turns packets of the stack into packets of the link. Most stay as
-// they are. TCP's may be up to 64 KiB long, as if the link could carry that,
-// and without checksum: gVisor walks its layers once for what the cutter makes
-// some fifty packets of.
+// A cutter turns packets of the stack into packets that their paths carry. Most
+// stay as they are.
+//
+// TCP's may be up to 64 KiB long, as if the link could carry that, and without
+// checksum: gVisor walks its layers once for what the cutter makes some fifty
+// packets of, or seven among jumbo frames. gVisor takes the MTU for the base
+// one everywhere and always; where the path carries more (see Stack.SetMTUs) the
+// cutter makes larger packets of the same bytes. So connections use what their
+// path carries at the moment, whatever it was when they were made, and gVisor,
+// whose segments can only shrink, need not know. After a timeout it sends one
+// segment of its own size alone, which passes however much the path has shrunk.
+//
+// What is too long otherwise becomes fragments (see fragment.go).
 type cutter struct {
-	pkt *stack.PacketBuffer // nil when there is nothing to cut
+	pkt  *stack.PacketBuffer // nil when there is nothing to cut
+	kind kind
 
-	mss           int          // payload of a packet
-	ipLen, tcpLen int          // of the headers that each packet gets; 0 when pkt stays as it is
-	view          *buffer.View // of pkt, where the payload goes on…
-	skip          int          // …after so many bytes
-	done, left    int          // bytes of payload
+	piece int          // bytes of payload in a packet, at most
+	head  int          // bytes of headers that each packet gets; 0 when pkt stays as it is
+	ipLen int          // bytes of pkt's IP header
+	view  *buffer.View // of pkt, where the payload goes on…
+	skip  int          // …after so many bytes
+
+	done, left int // bytes of payload
+
+	fragmented uint32 // packets so far
 }
 
+// A kind is what a cutter makes of a packet.
+type kind byte
+
+const (
+	whole     kind = iota
+	segments       // of TCP
+	fragments      // of IP
+)
+
 // start begins to cut pkt, which the cutter releases when it is done.
-func (c *cutter) start(pkt *stack.PacketBuffer) {
+func (c *cutter) start(pkt *stack.PacketBuffer, mtus *mtus) {
 	views, skip := pkt.AsViewList()
-	*c = cutter{pkt: pkt, view: views.Front(), skip: skip, left: pkt.Size()}
-	if pkt.GSOOptions.Type != stack.GSONone {
-		c.ipLen = len(pkt.NetworkHeader().Slice())
-		c.tcpLen = len(pkt.TransportHeader().Slice())
-		c.skip += c.ipLen + c.tcpLen
-		c.left -= c.ipLen + c.tcpLen
+	size, ipLen := pkt.Size(), len(pkt.NetworkHeader().Slice())
+	*c = cutter{pkt: pkt, piece: max(size, 1), ipLen: ipLen, view: views.Front(), skip: skip, left: size, fragmented: c.fragmented}
+	switch {
+	case pkt.GSOOptions.Type != stack.GSONone:
+		c.startSegments(mtus)
+	case size > mtus.base && ipLen > 0: // packets without are of Inject
+		if mtu := mtus.of(pkt); size > mtu {
+			c.startFragments(mtu)
+		}
 	}
-	c.mss = int(pkt.GSOOptions.MSS)
-	if c.mss == 0 { // not GSO; or it is, but the handshake has not settled the size: there is no payload
-		c.mss = max(c.left, 1)
+}
+
+// startSegments makes the cutter cut the payload of TCP.
+func (c *cutter) startSegments(mtus *mtus) {
+	c.kind = segments
+	c.head = c.ipLen + len(c.pkt.TransportHeader().Slice())
+	c.skip += c.head
+	c.left -= c.head
+	mss := int(c.pkt.GSOOptions.MSS) // 0 before the handshake has settled it: there is no payload
+	if c.left <= mss || mss == 0 {
+		c.piece = max(c.left, 1)
+		return
+	}
+	c.piece = mss
+	if mtu := mtus.of(c.pkt); mtu > mtus.base {
+		c.piece = mtu - c.head
 	}
 }
 
@@ -43,18 +83,21 @@ func (c *cutter) busy() bool { return c.pkt != nil }
 // next puts the next packet into dst and returns its length; 0 means that dst
 // is too small, and the packet is lost.
 func (c *cutter) next(dst []byte) int {
-	n := min(c.left, c.mss)
-	size := c.ipLen + c.tcpLen + n
+	n := min(c.left, c.piece)
+	size := c.head + n
 	if size > len(dst) {
 		c.release()
 		return 0
 	}
 	dst = dst[:size]
-	c.read(dst[c.ipLen+c.tcpLen:])
+	c.read(dst[c.head:])
 	c.left -= n
-	if c.tcpLen > 0 {
+	switch c.kind {
+	case segments:
 		c.putIP(dst)
 		c.putTCP(dst)
+	case fragments:
+		c.putFragment(dst)
 	}
 	c.done += n
 	if c.left == 0 {
@@ -65,7 +108,7 @@ func (c *cutter) next(dst []byte) int {
 
 func (c *cutter) release() {
 	c.pkt.DecRef()
-	*c = cutter{}
+	*c = cutter{fragmented: c.fragmented}
 }
 
 // read fills dst with payload.
@@ -92,7 +135,7 @@ func (c *cutter) putIP(packet []byte) {
 	}
 	ip := header.IPv4(packet)
 	ip.SetTotalLength(uint16(len(packet)))
-	ip.SetID(ip.ID() + uint16(c.done/c.mss))
+	ip.SetID(ip.ID() + uint16(c.done/c.piece))
 	ip.SetChecksum(0)
 	ip.SetChecksum(^ip.CalculateChecksum())
 }
@@ -113,8 +156,19 @@ func (c *cutter) putTCP(packet []byte) {
 	}
 	tcp.SetFlags(uint8(flags))
 
-	ip := c.pkt.Network()
+	from, to := addressesOf(packet)
 	tcp.SetChecksum(0)
-	sum := header.PseudoHeaderChecksum(header.TCPProtocolNumber, ip.SourceAddress(), ip.DestinationAddress(), uint16(len(segment)))
+	sum := header.PseudoHeaderChecksum(header.TCPProtocolNumber, from, to, uint16(len(segment)))
 	tcp.SetChecksum(^checksum.Checksum(segment, sum))
+}
+
+// addressesOf returns the addresses of an IP packet. gVisor's header.Network
+// would do for both versions, but is allocated.
+func addressesOf(packet []byte) (from, to tcpip.Address) {
+	if header.IPVersion(packet) == header.IPv6Version {
+		ip := header.IPv6(packet)
+		return ip.SourceAddress(), ip.DestinationAddress()
+	}
+	ip := header.IPv4(packet)
+	return ip.SourceAddress(), ip.DestinationAddress()
 }

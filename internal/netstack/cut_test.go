@@ -48,12 +48,13 @@ func superSegment(src, dst netip.AddrPort, seq uint32, flags header.TCPFlags, ms
 	return pkt
 }
 
-// cut returns the packets that the cutter makes of pkt.
-func cut(pkt *stack.PacketBuffer) [][]byte {
+// cut returns the packets that the cutter makes of pkt, when some MTUs are
+// raised.
+func cut(pkt *stack.PacketBuffer, raised map[netip.Prefix]int) [][]byte {
 	var c cutter
 	var packets [][]byte
-	for c.start(pkt); c.busy(); {
-		buf := make([]byte, 2000)
+	for c.start(pkt, newMTUs(defaultMTU, raised)); c.busy(); {
+		buf := make([]byte, 65535)
 		packets = append(packets, buf[:c.next(buf)])
 	}
 	return packets
@@ -93,39 +94,50 @@ func TestCut(t *testing.T) {
 	)
 	random := rand.NewChaCha8([32]byte{})
 	for _, ends := range [][2]netip.Addr{{a4, b4}, {a6, b6}} {
-		for _, size := range []int{0, 1, mss - 1, mss, mss + 1, 2 * mss, 65000} {
-			want := make([]byte, size)
-			random.Read(want)
-			packets := cut(superSegment(netip.AddrPortFrom(ends[0], 1), netip.AddrPortFrom(ends[1], 2), seq, all, mss, want))
-			if n := max(1, (size+mss-1)/mss); len(packets) != n {
-				t.Errorf("%d bytes make %d packets; want %d", size, len(packets), n)
-			}
-			var got []byte
-			for i, packet := range packets {
-				tcp, payload := tcpOf(t, packet)
-				flags := header.TCPFlags(header.TCPFlagAck)
-				if i == 0 {
-					flags |= header.TCPFlagCwr
+		headers := 32 + header.IPv4MinimumSize
+		if ends[0].Is6() {
+			headers = 32 + header.IPv6MinimumSize
+		}
+		for piece, raised := range map[int]map[netip.Prefix]int{
+			mss:             nil,
+			1373:            raise(1373+headers, ends[1]),
+			8900 - headers:  raise(8900, ends[1]),
+			65535 - headers: raise(65535, ends[1]),
+		} {
+			for _, size := range []int{0, 1, mss - 1, mss, mss + 1, 2 * mss, 8900, 65000} {
+				want := make([]byte, size)
+				random.Read(want)
+				packets := cut(superSegment(netip.AddrPortFrom(ends[0], 1), netip.AddrPortFrom(ends[1], 2), seq, all, mss, want), raised)
+				if n := max(1, (size+piece-1)/piece); len(packets) != n {
+					t.Errorf("%d bytes make %d packets; want %d", size, len(packets), n)
 				}
-				if i == len(packets)-1 {
-					flags |= header.TCPFlagPsh | header.TCPFlagFin
+				var got []byte
+				for i, packet := range packets {
+					tcp, payload := tcpOf(t, packet)
+					flags := header.TCPFlags(header.TCPFlagAck)
+					if i == 0 {
+						flags |= header.TCPFlagCwr
+					}
+					if i == len(packets)-1 {
+						flags |= header.TCPFlagPsh | header.TCPFlagFin
+					}
+					if tcp.Flags() != flags {
+						t.Errorf("packet %d of %d has flags %v; want %v", i, len(packets), tcp.Flags(), flags)
+					}
+					if want := uint32(seq + i*piece); tcp.SequenceNumber() != want || tcp.AckNumber() != 77 || tcp.WindowSize() != 1234 {
+						t.Errorf("packet %d has sequence number %d; want %d", i, tcp.SequenceNumber(), want)
+					}
+					if len(tcp.Options()) != 12 || tcp.Options()[4] != 1 {
+						t.Errorf("packet %d has options %x", i, tcp.Options())
+					}
+					if ends[0].Is4() && header.IPv4(packet).ID() != 65535+uint16(i) {
+						t.Errorf("packet %d has ID %d", i, header.IPv4(packet).ID())
+					}
+					got = append(got, payload...)
 				}
-				if tcp.Flags() != flags {
-					t.Errorf("packet %d of %d has flags %v; want %v", i, len(packets), tcp.Flags(), flags)
+				if !bytes.Equal(got, want) {
+					t.Errorf("the payload of %d bytes is not what it was", size)
 				}
-				if want := uint32(seq + i*mss); tcp.SequenceNumber() != want || tcp.AckNumber() != 77 || tcp.WindowSize() != 1234 {
-					t.Errorf("packet %d has sequence number %d; want %d", i, tcp.SequenceNumber(), want)
-				}
-				if len(tcp.Options()) != 12 || tcp.Options()[4] != 1 {
-					t.Errorf("packet %d has options %x", i, tcp.Options())
-				}
-				if ends[0].Is4() && header.IPv4(packet).ID() != 65535+uint16(i) {
-					t.Errorf("packet %d has ID %d", i, header.IPv4(packet).ID())
-				}
-				got = append(got, payload...)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("the payload of %d bytes is not what it was", size)
 			}
 		}
 	}
@@ -133,7 +145,7 @@ func TestCut(t *testing.T) {
 
 func TestCutIntoTooSmallABuffer(t *testing.T) {
 	var c cutter
-	c.start(superSegment(netip.AddrPortFrom(a4, 1), netip.AddrPortFrom(b4, 2), 1, header.TCPFlagAck, 1228, make([]byte, 5000)))
+	c.start(superSegment(netip.AddrPortFrom(a4, 1), netip.AddrPortFrom(b4, 2), 1, header.TCPFlagAck, 1228, make([]byte, 5000)), newMTUs(defaultMTU, nil))
 	if n := c.next(make([]byte, 100)); n != 0 || c.busy() {
 		t.Errorf("the cutter returned %d and goes on: %v", n, c.busy())
 	}
@@ -141,7 +153,7 @@ func TestCutIntoTooSmallABuffer(t *testing.T) {
 
 // gVisor answers some packets of a handshake before it knows the peer's MSS.
 func TestCutWithoutMSS(t *testing.T) {
-	packets := cut(superSegment(netip.AddrPortFrom(a4, 1), netip.AddrPortFrom(b4, 2), 1, header.TCPFlagAck, 0, nil))
+	packets := cut(superSegment(netip.AddrPortFrom(a4, 1), netip.AddrPortFrom(b4, 2), 1, header.TCPFlagAck, 0, nil), nil)
 	if len(packets) != 1 {
 		t.Fatalf("%d packets; want 1", len(packets))
 	}
@@ -167,7 +179,7 @@ func TestJoin(t *testing.T) {
 	var turns [5][][]byte
 	for flow := range flows {
 		port := uint16(8 * (flow + 1)) // equal modulo 8
-		for i, packet := range cut(superSegment(netip.AddrPortFrom(a4, port), netip.AddrPortFrom(b4, 80), 1, header.TCPFlagAck, 1228, payload)) {
+		for i, packet := range cut(superSegment(netip.AddrPortFrom(a4, port), netip.AddrPortFrom(b4, 80), 1, header.TCPFlagAck, 1228, payload), nil) {
 			turns[i] = append(turns[i], packet)
 		}
 	}
@@ -193,10 +205,10 @@ func TestJoin(t *testing.T) {
 // FuzzWrite gives the device what a hostile peer may send.
 func FuzzWrite(f *testing.F) {
 	for _, ends := range [][2]netip.Addr{{b4, a4}, {b6, a6}} {
-		for _, packet := range cut(superSegment(netip.AddrPortFrom(ends[0], 1), netip.AddrPortFrom(ends[1], 80), 1, header.TCPFlagAck, 100, make([]byte, 250))) {
+		for _, packet := range cut(superSegment(netip.AddrPortFrom(ends[0], 1), netip.AddrPortFrom(ends[1], 80), 1, header.TCPFlagAck, 100, make([]byte, 250)), nil) {
 			f.Add(packet, uint16(len(packet)))
 		}
-		f.Add(cut(superSegment(netip.AddrPortFrom(ends[0], 1), netip.AddrPortFrom(ends[1], 80), 1, header.TCPFlagSyn, 100, nil))[0], uint16(3))
+		f.Add(cut(superSegment(netip.AddrPortFrom(ends[0], 1), netip.AddrPortFrom(ends[1], 80), 1, header.TCPFlagSyn, 100, nil), nil)[0], uint16(3))
 	}
 	f.Add([]byte{0x45}, uint16(0))
 	s := newStack(f, a4, a6)

@@ -17,7 +17,7 @@ const queueLen = 1024
 // A link is the network interface as gVisor sees it. The device is its other
 // end: it takes packets out of the queue, and delivers packets to the stack.
 type link struct {
-	mtu   uint32
+	mtus  atomic.Pointer[mtus]     // never nil
 	queue chan *stack.PacketBuffer // never closed
 	done  chan struct{}            // closed by Close
 	stop  sync.Once
@@ -31,11 +31,12 @@ var (
 )
 
 func newLink(mtu int) *link {
-	return &link{
-		mtu:   uint32(mtu),
+	l := &link{
 		queue: make(chan *stack.PacketBuffer, queueLen),
 		done:  make(chan struct{}),
 	}
+	l.mtus.Store(newMTUs(mtu, nil))
+	return l
 }
 
 // enqueue takes a reference to pkt, or drops it when the queue is full.
@@ -101,8 +102,10 @@ func (l *link) IsAttached() bool { return l.dispatcher.Load() != nil }
 // Close implements stack.NetworkLinkEndpoint.
 func (l *link) Close() { l.stop.Do(func() { close(l.done) }) }
 
-// MTU implements stack.NetworkLinkEndpoint.
-func (l *link) MTU() uint32 { return l.mtu }
+// MTU implements stack.NetworkLinkEndpoint. The link takes all that there is, a
+// full payload behind an IPv6 header, because the cutter knows better than
+// gVisor what the path carries.
+func (l *link) MTU() uint32 { return maxMTU + header.IPv6MinimumSize }
 
 // SetMTU implements stack.NetworkLinkEndpoint; the MTU is fixed.
 func (l *link) SetMTU(uint32) {}

@@ -6,7 +6,8 @@
 //	net.Conn, net.Listener, net.PacketConn     tcp.go, udp.go over socket.go
 //	gVisor: TCP, UDP, ICMP, IPv4, IPv6
 //	link: one bounded queue of packets out     link.go
-//	tun.Device: cuts and joins packets         tun.go, cut.go, join.go
+//	tun.Device: cuts and joins packets         tun.go, cut.go, fragment.go, join.go
+//	path MTUs                                  mtus.go
 //
 // Connections and errors are what users of package net know: *net.TCPAddr,
 // *net.OpError, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ECONNREFUSED.
@@ -47,7 +48,7 @@ const (
 
 // Config is what New wants to know.
 type Config struct {
-	MTU    int          // largest IP packet in bytes; 1280 when 0
+	MTU    int          // largest IP packet in bytes, but for SetMTUs; 1280 when 0
 	Logger *slog.Logger // silent when nil
 }
 
@@ -96,7 +97,7 @@ func New(cfg Config) (*Stack, error) {
 		listeners: make(map[tcpip.Endpoint]binding),
 	}
 	s.addrs.Store(&[]netip.Addr{})
-	if err := s.configure(); err != nil {
+	if err := s.configure(uint32(cfg.MTU)); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -107,7 +108,7 @@ func New(cfg Config) (*Stack, error) {
 // busy relay. gVisor's CUBIC and RACK do not: on 32 MiB through a queue of 32
 // packets they waited for 88 timeouts, and Reno with SACK alone for none. Both
 // have known bugs (google/gvisor#11632, #6113).
-func (s *Stack) configure() error {
+func (s *Stack) configure(mtu uint32) error {
 	reno := tcpip.CongestionControlOption("reno")
 	rack := tcpip.TCPRecovery(0) // off
 	sack := tcpip.TCPSACKEnabled(true)
@@ -122,8 +123,8 @@ func (s *Stack) configure() error {
 		return fmt.Errorf("netstack: making the network interface: %s", err)
 	}
 	s.ip.SetRouteTable([]tcpip.Route{
-		{Destination: header.IPv4EmptySubnet, NIC: nicID},
-		{Destination: header.IPv6EmptySubnet, NIC: nicID},
+		{Destination: header.IPv4EmptySubnet, NIC: nicID, MTU: mtu},
+		{Destination: header.IPv6EmptySubnet, NIC: nicID, MTU: mtu},
 	})
 	return nil
 }
@@ -131,8 +132,8 @@ func (s *Stack) configure() error {
 // Tun returns the device through which the stack's packets leave and arrive.
 func (s *Stack) Tun() tun.Device { return s.tun }
 
-// Inject queues an IP packet of the caller's making to leave through the
-// device, as if the stack had sent it. It is dropped when the queue is full.
+// Inject queues an IP packet of the caller's making to leave through the device
+// as it is. It is dropped when the queue is full.
 func (s *Stack) Inject(packet []byte) {
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
 	defer pkt.DecRef()

@@ -43,7 +43,7 @@ func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 		if pkt == nil {
 			return 0, os.ErrClosed
 		}
-		d.cutter.start(pkt)
+		d.cutter.start(pkt, d.link.mtus.Load())
 	}
 	for n := range bufs {
 		if !d.cutter.busy() {
@@ -51,7 +51,7 @@ func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 			if pkt == nil {
 				return n, nil
 			}
-			d.cutter.start(pkt)
+			d.cutter.start(pkt, d.link.mtus.Load())
 		}
 		sizes[n] = d.cutter.next(bufs[n][offset:])
 	}
@@ -89,8 +89,9 @@ func protocolOf(packet []byte) (tcpip.NetworkProtocolNumber, bool) {
 	}
 }
 
-// MTU returns the length of the largest packet that Read returns.
-func (d *device) MTU() (int, error) { return int(d.link.mtu), nil }
+// MTU returns the length of the largest packet that Read returns to addresses
+// whose MTU is not raised (see Stack.SetMTUs).
+func (d *device) MTU() (int, error) { return d.link.mtus.Load().base, nil }
 
 // BatchSize returns how many packets Read and Write handle at once.
 func (d *device) BatchSize() int { return batchSize }

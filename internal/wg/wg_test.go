@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.zx2c4.com/wireguard/tun"
 	"golang.zx2c4.com/wireguard/tun/tuntest"
 
 	"github.com/meshnet-go/meshnet/key"
@@ -27,6 +28,11 @@ type node struct {
 	bind *memBind
 }
 
+// A meshTUN has the MTU of a mesh.
+type meshTUN struct{ tun.Device }
+
+func (meshTUN) MTU() (int, error) { return 1280, nil }
+
 func newNode(t *testing.T, n *memNet, addr string, logger *slog.Logger) *node {
 	t.Helper()
 	// wireguard-go empties the queues of a dead peer in a finalizer, and that
@@ -36,7 +42,7 @@ func newNode(t *testing.T, n *memNet, addr string, logger *slog.Logger) *node {
 	k := key.NewNode()
 	nd := &node{key: k, addr: netip.MustParseAddr(addr), tun: tuntest.NewChannelTUN(), bind: n.bind(k.Public(), nil)}
 	var err error
-	if nd.Device, err = New(nd.tun.TUN(), nd.bind, logger); err != nil {
+	if nd.Device, err = New(meshTUN{nd.tun.TUN()}, nd.bind, logger); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nd.Close() })
