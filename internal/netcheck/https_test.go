@@ -16,7 +16,7 @@ func TestWithoutUDP(t *testing.T) {
 	}{
 		"blocked":    {func(w *world, _ *derpmap.Map) Network { clear(w.servers); return dual }, httpsAfter},
 		"no sockets": {func(*world, *derpmap.Map) Network { return Network{} }, 0},
-		"no way out": {func(w *world, _ *derpmap.Map) Network { w.noRoute = true; return dual }, 2 * retryAfter},
+		"no way out": {func(w *world, _ *derpmap.Map) Network { w.noRoute = func(Probe) bool { return true }; return dual }, 2 * retryAfter},
 		"STUN turned off": {func(_ *world, m *derpmap.Map) Network {
 			for _, r := range m.Regions {
 				r.Nodes[0].STUNPort = -1

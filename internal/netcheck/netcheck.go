@@ -65,17 +65,22 @@ type State struct {
 	told      facts // what the driver was told last
 }
 
-// Network says over what UDP can be sent: there is a socket, and an address
-// that is more than a loopback. In a browser it is the zero Network.
+// Network says over what UDP can be sent: there is a socket, and an address of
+// the host that is more than a loopback. In a browser it is the zero Network.
 type Network struct {
 	IPv4, IPv6 bool
+	// HasIPv6 says that the host speaks IPv6, be it with nobody but itself.
+	HasIPv6 bool
 }
+
+func (n Network) hasIPv6() bool { return n.HasIPv6 || n.IPv6 }
 
 // findings is what the rounds found out beside addresses and latencies.
 type findings struct {
-	at                 time.Time // when the last round ended
-	udp, ipv6, mapping Answer
-	doubted            bool // they are those of another network
+	at                       time.Time // when the last round ended
+	udp, ipv4, ipv6, mapping Answer
+	hasIPv6                  bool // of the network that they are about
+	doubted                  bool // they are those of another
 }
 
 // Output is what a driver has to do.
@@ -168,12 +173,15 @@ func (s *State) HandleResponse(now time.Time, tx stun.TxID, from, mapped netip.A
 	if s.round == nil {
 		return
 	}
-	v, ok := s.round.answered(now, tx, unmap(from), unmap(mapped))
+	v, ok := s.round.answer(now, tx, unmap(from), unmap(mapped))
 	if !ok {
 		return
 	}
 	s.findings.udp = Yes
-	if s.round.answered6 {
+	if s.round.in.answered.v4 {
+		s.findings.ipv4 = Yes
+	}
+	if s.round.in.answered.v6 {
 		s.findings.ipv6 = Yes
 	}
 	s.addresses.saw(now, v)
@@ -247,6 +255,7 @@ func (s *State) begin(now time.Time) {
 		asked = nearest(s.regions, s.latencies, s.home.region)
 	}
 	s.round = newRound(now, full, s.home.region)
+	s.round.in.known = families{full || s.findings.ipv4 == Yes, full || s.findings.ipv6 == Yes}
 	for _, r := range asked {
 		s.round.add(now, r, s.network, s.latencies)
 	}
@@ -309,16 +318,19 @@ func (s *State) chooseBy(now time.Time, r *round) {
 // conclude takes from a round what it says about UDP and NATs. What it says
 // nothing about stays as it was.
 func (f *findings) conclude(r *round, n Network) {
-	if len(r.views) == 0 && (r.asked4 || r.asked6 || n == Network{}) {
+	if len(r.views) == 0 && (r.in.sent != families{} || !n.IPv4 && !n.IPv6) {
 		f.udp = No
 	}
-	if !r.answered6 && (r.full && r.asked6 || !n.IPv6) {
+	if !r.in.answered.v4 && (r.full && r.in.asks.v4 || !n.IPv4) {
+		f.ipv4 = No
+	}
+	if !r.in.answered.v6 && (r.full && r.in.asks.v6 || !n.IPv6) {
 		f.ipv6 = No
 	}
 	if varies := mappingVaries(r.views); varies != Unknown || f.doubted {
 		f.mapping = varies
 	}
-	f.doubted = false
+	f.hasIPv6, f.doubted = n.hasIPv6(), false
 }
 
 const (

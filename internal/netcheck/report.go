@@ -39,7 +39,7 @@ type Report struct {
 	// Home is the region where others reach us, or 0 while there is none.
 	Home int
 	// UDP says whether a STUN server answers, IPv6 whether one does over IPv6,
-	// and HasIPv6 whether we have a socket for it.
+	// and HasIPv6 whether the host speaks that at all.
 	UDP, IPv6 Answer
 	HasIPv6   bool
 	// MappingVaries is Yes behind a hard NAT, which maps one socket to
@@ -64,7 +64,7 @@ func (s *State) Report() Report {
 		Home:          s.home.region,
 		UDP:           s.findings.udp,
 		IPv6:          s.findings.ipv6,
-		HasIPv6:       s.network.IPv6,
+		HasIPv6:       s.network.hasIPv6(),
 		MappingVaries: s.findings.mapping,
 		Endpoints:     s.addresses.tell(),
 		Latency:       make(map[int]Latency, len(s.latencies)),
@@ -79,7 +79,7 @@ func (s *State) Report() Report {
 }
 
 // NetInfo returns the report as the coordinator wants it, without what port
-// mapping knows.
+// mapping knows. Latencies are those of STUN, as there is no form for others.
 func (r Report) NetInfo() *tailcfg.NetInfo {
 	info := &tailcfg.NetInfo{
 		MappingVariesByDestIP: r.MappingVaries.bool(),
@@ -152,7 +152,7 @@ func (s *State) facts() facts {
 		udp:     s.findings.udp,
 		ipv6:    s.findings.ipv6,
 		mapping: s.findings.mapping,
-		hasIPv6: s.network.IPv6,
+		hasIPv6: s.findings.hasIPv6,
 	}
 	for _, e := range s.addresses.tell() {
 		f.endpoints = append(f.endpoints, e.Addr)

@@ -19,6 +19,7 @@ const (
 
 	enoughRegions = 3
 	hurryAtLeast  = 50 * time.Millisecond
+	hurryFamily   = 300 * time.Millisecond // while a family is missing
 
 	// pickAtLeast is how long after all regions were asked the first home is
 	// chosen, at the least.
@@ -39,11 +40,10 @@ type round struct {
 	asked     time.Time // when the last series was begun; zero before
 	stunDone  bool      // no more answers of STUN are awaited
 
-	asked4, asked6 bool // a request was sent
-	answered6      bool
-	latency        map[int]Latency // by region
-	views          []view          // one of each answer
-	https          secure
+	in      tally
+	latency map[int]Latency // by region
+	views   []view          // one of each answer
+	https   secure
 
 	first  time.Time // the first answer of a region that can be home
 	picked bool      // the first home was chosen, if one was missing
@@ -109,11 +109,13 @@ func (r *round) add(now time.Time, reg region, n Network, latencies history) {
 	if n.IPv4 && len(reg.nodes4) > 0 {
 		s4 := s
 		s4.nodes = reg.nodes4
+		r.in.asks.add(false)
 		r.series = append(r.series, &s4)
 	}
 	if n.IPv6 && len(reg.nodes6) > 0 {
 		s6 := s
 		s6.nodes, s6.ipv6 = reg.nodes6, true
+		r.in.asks.add(true)
 		r.series = append(r.series, &s6)
 	}
 }
@@ -158,8 +160,7 @@ func (r *round) sent(now time.Time, tx stun.TxID, to netip.AddrPort, order int) 
 		return
 	}
 	q.to, q.sent, q.order = to, now, order
-	r.asked4 = r.asked4 || !q.ipv6
-	r.asked6 = r.asked6 || q.ipv6
+	r.in.sent.add(q.ipv6)
 }
 
 func (r *round) failed(tx stun.TxID) {
@@ -169,8 +170,8 @@ func (r *round) failed(tx stun.TxID) {
 	}
 }
 
-// answered takes an answer, and reports whether it is one.
-func (r *round) answered(now time.Time, tx stun.TxID, from, mapped netip.AddrPort) (view, bool) {
+// answer takes an answer, and reports whether it is one.
+func (r *round) answer(now time.Time, tx stun.TxID, from, mapped netip.AddrPort) (view, bool) {
 	q := r.questions[tx]
 	if q == nil || !q.to.IsValid() || q.to != from || !isPublic(mapped) {
 		return view{}, false
@@ -180,8 +181,8 @@ func (r *round) answered(now time.Time, tx stun.TxID, from, mapped netip.AddrPor
 	q.done = true
 	took := max(1, now.Sub(q.sent))
 	l := r.latency[q.region]
+	r.in.answered.add(q.ipv6)
 	if q.ipv6 {
-		r.answered6 = true
 		l.IPv6 = smaller(l.IPv6, took)
 	} else {
 		l.IPv4 = smaller(l.IPv4, took)
@@ -280,7 +281,11 @@ func (r *round) hurry(now time.Time) {
 	if r.full {
 		slowest *= 2
 	}
-	r.until = earliest(r.until, now.Add(max(slowest, hurryAtLeast)))
+	wait := max(slowest, hurryAtLeast)
+	if r.in.misses() {
+		wait = max(wait, hurryFamily)
+	}
+	r.until = earliest(r.until, now.Add(wait))
 }
 
 // enough reports whether all regions have been asked, and enough of them have

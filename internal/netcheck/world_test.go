@@ -21,9 +21,11 @@ type world struct {
 	servers map[string]time.Duration // by node name; both families
 	https   map[int]time.Duration    // by region
 	nat4    func(server netip.AddrPort) netip.AddrPort
-	noRoute bool // sending fails
+	noRoute func(p Probe) bool // sending fails
 	lossy   func(p Probe) bool
-	down    map[int]bool // relays that cannot be connected to
+	nat6    func(p Probe) netip.AddrPort
+	slow    func(p Probe) time.Duration // how much later it is answered
+	down    map[int]bool                // relays that cannot be connected to
 
 	queue  []event
 	probes []Probe // all that were sent
@@ -42,6 +44,7 @@ var (
 	our6  = netip.MustParseAddrPort("[2001:db8::7]:41641")
 	dual  = Network{IPv4: true, IPv6: true}
 	only4 = Network{IPv4: true}
+	only6 = Network{IPv6: true}
 )
 
 func newWorld(t *testing.T) *world {
@@ -55,6 +58,8 @@ func newWorld(t *testing.T) *world {
 		https:   make(map[int]time.Duration),
 		down:    make(map[int]bool),
 		nat4:    func(netip.AddrPort) netip.AddrPort { return our4 },
+		nat6:    func(Probe) netip.AddrPort { return our6 },
+		slow:    func(Probe) time.Duration { return 0 },
 	}
 }
 
@@ -118,7 +123,7 @@ func (w *world) measure(p HTTPSProbe) {
 func (w *world) send(p Probe) {
 	w.probes = append(w.probes, p)
 	w.sentAt = append(w.sentAt, w.now)
-	if w.noRoute {
+	if w.noRoute != nil && w.noRoute(p) {
 		w.s.HandleFailed(p.TxID)
 		return
 	}
@@ -128,11 +133,11 @@ func (w *world) send(p Probe) {
 	if latency == 0 || w.lossy != nil && w.lossy(p) {
 		return
 	}
-	mapped := our6
+	mapped := w.nat6(p)
 	if !p.IPv6 {
 		mapped = w.nat4(server)
 	}
-	w.at(latency, func() { w.s.HandleResponse(w.now, p.TxID, server, mapped) })
+	w.at(latency+w.slow(p), func() { w.s.HandleResponse(w.now, p.TxID, server, mapped) })
 }
 
 // run lets time pass.
