@@ -60,25 +60,27 @@ func BenchmarkClientRecv(b *testing.B) {
 // BenchmarkForward takes a packet in and writes it out again.
 func BenchmarkForward(b *testing.B) {
 	s := NewServer(ServerConfig{})
-	session := func(r io.Reader) *session {
-		return &session{
-			key:    key.NewNode().Public(),
-			out:    newOutbox(&s.messages),
-			r:      bufio.NewReader(r),
-			routes: make(map[key.NodePublic]*session),
-		}
+	join := func(r io.Reader) *session {
+		nc, _ := net.Pipe()
+		c := s.newSession(hello{key: key.NewNode().Public()}, nc, bufio.NewReader(r))
+		c.conn = discard{}
+		c.out.writing = true // it is us
+		s.registry.register(c)
+		return c
 	}
-	to := session(nil)
-	s.register(to)
+	to := join(nil)
 	payload := append(to.key.AppendRaw(nil), make([]byte, benchPacket)...)
-	from := session(&endless{frame: frame(frameSendPacket, string(payload))})
+	from := join(&endless{frame: frame(frameSendPacket, string(payload))})
 	b.SetBytes(benchPacket)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, size, err := readHeader(from.r, maxFrameSize); err != nil || s.forward(from, size) != nil {
+		if _, err := io.ReadFull(from.r, from.head[:headerSize]); err != nil {
 			b.Fatal(err)
 		}
-		if err := s.drain(to.out, io.Discard); err != nil {
+		if err := s.do(from, frameSendPacket, len(payload)); err != nil {
+			b.Fatal(err)
+		}
+		if err := s.drain(&to.destination); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -98,7 +100,7 @@ func loopback(b *testing.B) (*Server, *derpmap.Region) {
 	}
 	web := &http.Server{
 		Handler:   s,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}},
+		TLSConfig: s.TLSConfig(&tls.Config{Certificates: []tls.Certificate{cert}}),
 		ErrorLog:  log.New(io.Discard, "", 0),
 	}
 	served := make(chan error)

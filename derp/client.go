@@ -41,23 +41,63 @@ type Client struct {
 	limit *bucket // what the relay wants us to keep to; nil: nothing
 }
 
-// newClient logs in over a connection that was upgraded. It relies on its
-// caller to close the connection when it takes too long.
-func newClient(nc net.Conn, r *bufio.Reader, w *bufio.Writer, priv key.NodePrivate) (*Client, error) {
-	server, err := readServerKey(r)
+// stream is a connection on which the relay's frames come next.
+type stream struct {
+	nc net.Conn
+	r  *bufio.Reader
+	w  *bufio.Writer
+	// said is the relay's key, if its certificate has said it. The request for
+	// the upgrade is then still in w.
+	said key.NodePublic
+}
+
+// newStream makes a stream of a connection, which r reads from.
+func newStream(nc net.Conn, r io.Reader) stream {
+	reader := &timedReader{r: r, nc: nc, limit: clientReadTimeout}
+	writer := &timedConn{Conn: nc, write: clientWriteTimeout}
+	return stream{nc: nc, r: bufio.NewReaderSize(reader, clientBuffer), w: bufio.NewWriterSize(writer, clientBuffer)}
+}
+
+// newClient logs in. It relies on its caller to close the connection when it
+// takes too long.
+func newClient(st stream, priv key.NodePrivate, mesh MeshKey) (*Client, error) {
+	server, err := st.exchangeKeys(priv, mesh)
 	if err != nil {
-		return nil, fmt.Errorf("read the relay's key: %w", err)
+		return nil, err
 	}
-	if err := sendClientInfo(w, priv, server); err != nil {
-		return nil, fmt.Errorf("log in: %w", err)
-	}
-	c := &Client{nc: nc, key: priv, server: server, r: r, w: w}
+	c := &Client{nc: st.nc, key: priv, server: server, r: st.r, w: st.w}
 	// Waiting for the answer costs a round trip, but then whoever has a Client
 	// knows that the relay took it in, and that others can reach it there.
 	if err := c.awaitServerInfo(); err != nil {
 		return nil, fmt.Errorf("log in: %w", err)
 	}
 	return c, nil
+}
+
+// exchangeKeys says who we are, and returns who the relay is.
+func (st *stream) exchangeKeys(priv key.NodePrivate, mesh MeshKey) (server key.NodePublic, err error) {
+	fast := !st.said.IsZero()
+	if fast {
+		if err := sendClientInfo(st.w, priv, mesh, st.said); err != nil {
+			return key.NodePublic{}, fmt.Errorf("log in: %w", err)
+		}
+		if err := expectFrames(st.r); err != nil {
+			return key.NodePublic{}, err
+		}
+	}
+	server, err = readServerKey(st.r)
+	switch {
+	case err != nil:
+		return key.NodePublic{}, fmt.Errorf("read the relay's key: %w", err)
+	case fast && st.said != server:
+		return key.NodePublic{}, errors.New("the relay has another key than its certificate says")
+	case fast:
+		return server, nil
+	}
+	if err := sendClientInfo(st.w, priv, mesh, server); err != nil {
+		return key.NodePublic{}, fmt.Errorf("log in: %w", err)
+	}
+	return server, nil
 }
 
 func (c *Client) awaitServerInfo() error {
@@ -120,6 +160,17 @@ func (c *Client) SetPreferred(home bool) error {
 		payload[0] = 1
 	}
 	return c.tell(frameNotePreferred, payload)
+}
+
+// WatchConns asks the relay to tell us who is connected to it, and from now on
+// who comes and goes: frames of type [FramePeerPresent] and [FramePeerGone]. It
+// does so for who knows its [MeshKey], and ends the connection of others.
+func (c *Client) WatchConns() error { return c.tell(frameWatchConns, nil) }
+
+// ClosePeer asks the relay to end the connections of a peer, who may connect
+// again if the relay lets it in. That too is for who knows the [MeshKey].
+func (c *Client) ClosePeer(peer key.NodePublic) error {
+	return c.tell(frameClosePeer, peer.AppendRaw(nil))
 }
 
 // Ping asks the relay for a Pong with the same data, which Recv returns.

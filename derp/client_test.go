@@ -54,14 +54,13 @@ func logIn(t *testing.T, info serverInfo) (member, hostile) {
 	go func() {
 		w := bufio.NewWriter(there)
 		sendServerKey(w, server.Public())
-		if _, err := readClientInfo(h.r, server); err != nil {
+		if _, err := readClientInfo(h.r, server, MeshKey{}); err != nil {
 			t.Errorf("the client logs in: %v", err)
 		}
 		text, _ := json.Marshal(info)
 		there.Write(frame(frameServerInfo, string(server.SealTo(priv.Public(), text))))
 	}()
-	timed := &timedConn{Conn: here, read: clientReadTimeout, write: clientWriteTimeout}
-	c, err := newClient(here, bufio.NewReaderSize(timed, clientBuffer), bufio.NewWriterSize(timed, clientBuffer), priv)
+	c, err := newClient(newStream(here, here), priv, MeshKey{})
 	if err != nil {
 		t.Fatalf("log in: %v", err)
 	}
@@ -256,7 +255,7 @@ func TestBadGreetings(t *testing.T) {
 					there.Write(bytes.Join(test.say, nil))
 					there.Close()
 				}()
-				_, err := newClient(here, bufio.NewReader(here), bufio.NewWriter(io.Discard), priv)
+				_, err := newClient(stream{nc: here, r: bufio.NewReader(here), w: bufio.NewWriter(io.Discard)}, priv, MeshKey{})
 				if (err == nil) != test.ok {
 					t.Errorf("log in: %v", err)
 				}
@@ -298,27 +297,38 @@ func FuzzLogin(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		parseServerKey(b)
 		parseServerInfo(b, client, server.Public())
-		if k, err := parseClientInfo(b, server); err == nil && (k.IsZero() || !bytes.Equal(k.AppendRaw(nil), b[:32])) {
-			t.Errorf("%x logged in as %v", b, k)
+		h, err := parseClientInfo(b, server, MeshKey{})
+		if err == nil && (h.trusted || h.key.IsZero() || !bytes.Equal(h.key.AppendRaw(nil), b[:32])) {
+			t.Errorf("%x logged in as %+v", b, h)
 		}
 	})
 }
 
-// FuzzServer gives a relay whatever a client can say after its login.
+// FuzzServer gives a relay whatever a client can say after its login, one who
+// knows the mesh key too.
 func FuzzServer(f *testing.F) {
 	peer := string(key.NewNode().Public().AppendRaw(nil))
 	f.Add(frame(frameSendPacket, peer+"packet"))
 	f.Add(bytes.Join([][]byte{frame(framePing, "12345678"), frame(frameNotePreferred, "\x01"), frame(0x77, "?")}, nil))
+	f.Add(bytes.Join([][]byte{frame(frameWatchConns, ""), frame(frameForwardPacket, peer+peer+"packet"), frame(frameClosePeer, peer)}, nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := NewServer(ServerConfig{})
-		c := &session{
-			out:     newOutbox(&s.messages),
-			r:       bufio.NewReader(bytes.NewReader(b)),
-			notHere: newBucket(notHerePerSecond, notHereBurst),
-			routes:  make(map[key.NodePublic]*session),
-		}
-		if err := s.read(c); err == nil {
-			t.Error("reading ended without an error")
+		for _, trusted := range []bool{false, true} {
+			s := NewServer(ServerConfig{})
+			nc, _ := net.Pipe()
+			c := s.newSession(hello{key: key.NewNode().Public(), trusted: trusted}, nc, bufio.NewReader(bytes.NewReader(b)))
+			c.conn = discard{}
+			s.join(c)
+			if err := s.read(t.Context(), c); err == nil {
+				t.Error("reading ended without an error")
+			}
+			s.leave(c)
 		}
 	})
 }
+
+// discard is where a writer's frames are not needed.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) Close() error                { return nil }
+func (discard) CloseWrite() error           { return nil }

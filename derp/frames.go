@@ -4,13 +4,18 @@
 // disco messages.
 //
 // [Dial] makes a [Client], which is one connection to one relay. [Server] is a
-// relay, an [net/http.Handler]. [ServeSTUN] is the responder that nodes expect
-// beside it.
+// relay, an [net/http.Handler]; the relays of a region [Server.Mesh] with each
+// other. [ServeSTUN] is the responder that nodes expect beside it.
 //
 // # On the wire
 //
 // A client upgrades an HTTP/1.1 request for /derp ("Upgrade: DERP") on a TLS
-// connection. From then on both sides send frames:
+// connection. Where that does not get through, and in browsers, the frames
+// travel in the binary messages of a WebSocket with the subprotocol "derp",
+// whose borders mean nothing. A client that finds the relay's key behind its
+// certificate ([Server.TLSConfig]) sends its first frame along with the
+// request ("Derp-Fast-Start: 1"), which is then not answered in HTTP. From
+// then on both sides send frames:
 //
 //	+------+---------------------+----------------+
 //	| type | length (big endian) | payload        |
@@ -26,6 +31,10 @@
 //	06    KeepAlive      s→c   nothing; every 60 to 65 s
 //	07    NotePreferred  c→s   1: is this relay the client's home?
 //	08    PeerGone       s→c   32 key, 1 reason
+//	09    PeerPresent    s→r   32 key, 16 address, 2 port, 1 flags
+//	0a    ForwardPacket  r→s   32 source, 32 destination, packet
+//	10    WatchConns     r→s   nothing; from now on tell who comes and goes
+//	11    ClosePeer      r→s   32 key; end its connections
 //	12    Ping           both  8, echoed by Pong
 //	13    Pong           both  8
 //	14    Health         s→c   text; none: all is well
@@ -36,8 +45,9 @@
 // to the relay that the client holds its key. Unknown types are skipped, and
 // payloads may be longer than shown, so that newer peers can say more.
 //
-// Types 09, 0a, 10 and 11 serve relays that forward to each other within a
-// region. This package has no such relays.
+// Types 09, 0a, 10 and 11 are for relays of one region (r), which show each
+// other in ClientInfo that they know the region's [MeshKey]. Each connects to
+// each, watches it, and forwards to it the packets for its clients.
 //
 // Frames and their meaning are those of Tailscale's derp package, version 2 of
 // the protocol, as of v1.102.5.
@@ -48,6 +58,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/meshnet-go/meshnet/key"
@@ -61,12 +72,13 @@ type FrameType byte
 
 // The frames that [Client.Recv] returns.
 const (
-	FrameRecvPacket FrameType = 0x05 // a packet from a peer
-	FrameKeepAlive  FrameType = 0x06 // the relay is alive
-	FramePeerGone   FrameType = 0x08 // a peer is not connected to the relay
-	FramePong       FrameType = 0x13 // the answer to a ping
-	FrameHealth     FrameType = 0x14 // the relay found something wrong with the connection
-	FrameRestarting FrameType = 0x15 // the relay is about to restart
+	FrameRecvPacket  FrameType = 0x05 // a packet from a peer
+	FrameKeepAlive   FrameType = 0x06 // the relay is alive
+	FramePeerGone    FrameType = 0x08 // a peer is not connected to the relay
+	FramePeerPresent FrameType = 0x09 // a peer is connected to the relay; only after WatchConns
+	FramePong        FrameType = 0x13 // the answer to a ping
+	FrameHealth      FrameType = 0x14 // the relay found something wrong with the connection
+	FrameRestarting  FrameType = 0x15 // the relay is about to restart
 )
 
 const (
@@ -105,12 +117,28 @@ const (
 	PeerGoneNotHere PeerGoneReason = 1
 )
 
+// PeerFlags say what kind of client a peer is.
+type PeerFlags byte
+
+// The flags that relays give.
+const (
+	PeerRegular  PeerFlags = 1 << iota // a node
+	PeerRelay                          // another relay of the region, or who else has the mesh key
+	PeerProber                         // a program that watches the relay
+	PeerNotIdeal                       // it would rather be at another relay of the region
+)
+
 // Frame is something that a relay said. Type tells which fields are set.
 type Frame struct {
 	Type FrameType
 	// Peer is who sent the packet (RecvPacket), or who is not connected
-	// (PeerGone).
+	// (PeerGone), or who is (PeerPresent).
 	Peer key.NodePublic
+	// Addr is from where the peer is connected (PeerPresent); zero when that
+	// is not known.
+	Addr netip.AddrPort
+	// Flags says what kind of client the peer is (PeerPresent).
+	Flags PeerFlags
 	// Data is the packet (RecvPacket), the ping's content (Pong), or the text
 	// for people (Health), which is empty when all is well again.
 	Data []byte
@@ -142,6 +170,8 @@ func parseFrame(typ FrameType, payload []byte) (f Frame, known bool, err error) 
 		if len(reason) > 0 { // old relays give none
 			f.Reason = PeerGoneReason(reason[0])
 		}
+	case FramePeerPresent:
+		err = f.parsePresent(payload)
 	case FramePong:
 		f.Data, err = cutPing(payload)
 	case FrameRestarting:
@@ -160,6 +190,37 @@ func parseFrame(typ FrameType, payload []byte) (f Frame, known bool, err error) 
 		return Frame{}, true, err
 	}
 	return f, true, nil
+}
+
+// parsePresent reads the payload of PeerPresent, of which old relays send only
+// the beginning.
+func (f *Frame) parsePresent(payload []byte) (err error) {
+	const addrSize = 16 + 2
+	var rest []byte
+	f.Peer, rest, err = cutKey(payload)
+	if err != nil || len(rest) < addrSize {
+		return err
+	}
+	if ip := netip.AddrFrom16([16]byte(rest)).Unmap(); !ip.IsUnspecified() {
+		f.Addr = netip.AddrPortFrom(ip, binary.BigEndian.Uint16(rest[16:]))
+	}
+	if len(rest) > addrSize {
+		f.Flags = PeerFlags(rest[addrSize])
+	}
+	return nil
+}
+
+// appendPresent appends a whole PeerPresent frame.
+func appendPresent(dst []byte, peer key.NodePublic, addr netip.AddrPort, flags PeerFlags) []byte {
+	dst = appendHeader(dst, FramePeerPresent, key.Size+16+2+1)
+	dst = peer.AppendRaw(dst)
+	var ip [16]byte // unspecified
+	if addr.IsValid() {
+		ip = addr.Addr().As16()
+	}
+	dst = append(dst, ip[:]...)
+	dst = binary.BigEndian.AppendUint16(dst, addr.Port())
+	return append(dst, byte(flags))
 }
 
 // parseServerKey reads the relay's greeting.
@@ -201,9 +262,14 @@ func readHeader(r *bufio.Reader, limit int) (typ FrameType, size int, err error)
 	if err != nil {
 		return 0, 0, err
 	}
+	typ, size, err = parseHeader(head, limit)
+	r.Discard(headerSize)
+	return typ, size, err
+}
+
+func parseHeader(head []byte, limit int) (typ FrameType, size int, err error) {
 	typ = FrameType(head[0])
 	announced := binary.BigEndian.Uint32(head[1:])
-	r.Discard(headerSize)
 	if announced > uint32(limit) {
 		return 0, 0, fmt.Errorf("frame of type %02x announces %d bytes", byte(typ), announced)
 	}

@@ -13,6 +13,9 @@ import (
 const (
 	pathDERP    = "/derp"
 	upgradeDERP = "DERP"
+
+	fastStartHeader = "Derp-Fast-Start" // 1: the client knows our key already
+	idealNodeHeader = "Ideal-Node"
 )
 
 // ServeHTTP implements [net/http.Handler].
@@ -29,8 +32,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveRelay takes the connection out of HTTP and returns when it has ended.
+// serveRelay takes the connection out of HTTP, and serves it.
 func (s *Server) serveRelay(w http.ResponseWriter, r *http.Request) {
+	if wantsWebSocket(r) {
+		s.serveWebSocket(w, r)
+		return
+	}
 	hijacker, ok := w.(http.Hijacker) // HTTP/2 has none
 	if !ok || !strings.EqualFold(r.Header.Get("Upgrade"), upgradeDERP) {
 		w.Header().Set("Upgrade", upgradeDERP)
@@ -44,21 +51,38 @@ func (s *Server) serveRelay(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "DERP is not available here", http.StatusInternalServerError)
 		return
 	}
-	if !s.add(nc) {
+	if !s.registry.addConn(nc) {
+		s.past.refuse()
 		refuse(nc, rw.Writer)
 		return
 	}
-	defer s.remove(nc)
-	nc.SetDeadline(time.Now().Add(handshakeTimeout))
-	fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\n"+
-		"Upgrade: %s\r\n"+
-		"Connection: Upgrade\r\n"+
-		"Derp-Version: %d\r\n"+
-		"Derp-Public-Key: %s\r\n"+
-		"\r\n", upgradeDERP, protocolVersion, s.public.Hex())
-	err = s.serve(nc, rw)
-	s.log.Debug("derp: connection ended", "addr", nc.RemoteAddr(), "err", err)
+	if r.Header.Get(fastStartHeader) != "1" {
+		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\n"+
+			"Upgrade: %s\r\n"+
+			"Connection: Upgrade\r\n"+
+			"Derp-Version: %d\r\n"+
+			"Derp-Public-Key: %s\r\n"+
+			"\r\n", upgradeDERP, protocolVersion, s.public.Hex())
+	}
+	s.serveConn(nc, rw, isNotIdeal(r))
 }
+
+// serveConn serves a connection that was added to the registry. It returns at
+// once: what the web server needed for the request is free meanwhile, and a
+// new goroutine begins with a small stack.
+func (s *Server) serveConn(nc net.Conn, rw *bufio.ReadWriter, notIdeal bool) {
+	nc.SetDeadline(time.Now().Add(handshakeTimeout))
+	go func() {
+		defer s.registry.removeConn(nc)
+		defer closeNow(nc)
+		err := s.serve(nc, rw, notIdeal)
+		s.log.Debug("derp: connection ended", "addr", nc.RemoteAddr(), "err", err)
+	}()
+}
+
+// isNotIdeal reports whether the client would rather be at another relay of the
+// region.
+func isNotIdeal(r *http.Request) bool { return r.Header.Get(idealNodeHeader) != "" }
 
 // refuse turns a connection away: the relay is full, or closed.
 func refuse(nc net.Conn, w *bufio.Writer) {

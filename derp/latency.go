@@ -1,12 +1,9 @@
 package derp
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -27,20 +24,4 @@ func Latency(ctx context.Context, cfg DialConfig) (time.Duration, error) {
 		return 0, fmt.Errorf("derp: measure the latency of region %d: %w", cfg.Region.RegionID, err)
 	}
 	return took, nil
-}
-
-// measure times a request that the relay's web server answers by itself.
-func (a *attempt) measure(conn *tls.Conn) (time.Duration, error) {
-	defer conn.NetConn().Close() // without a farewell, which may block
-	r := bufio.NewReader(io.LimitReader(conn, maxUpgradeReply))
-	start := time.Now()
-	resp, err := ask(r, bufio.NewWriter(conn), a.request(pathLatency))
-	took := time.Since(start)
-	if err != nil {
-		return 0, err
-	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 { // somebody between us and the relay
-		return 0, fmt.Errorf("the request was answered with %q", resp.Status)
-	}
-	return max(1, took), nil
 }

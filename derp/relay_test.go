@@ -73,12 +73,12 @@ func newRelay(t testing.TB, cfg ServerConfig) *relay {
 	web := &http.Server{Handler: r, ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan error, 1)
 	go func() {
-		served <- web.Serve(tls.NewListener(r.listener, &tls.Config{
+		served <- web.Serve(tls.NewListener(r.listener, r.TLSConfig(&tls.Config{
 			Certificates: []tls.Certificate{cert},
 			// A ticket is written after the handshake, while the client
 			// writes too: on a pipe without a buffer neither would end.
 			SessionTicketsDisabled: true,
-		}))
+		})))
 	}()
 	t.Cleanup(func() {
 		web.Close()
@@ -186,10 +186,13 @@ func (r *relay) rawLogin(t testing.TB) (net.Conn, *bufio.Reader) {
 	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	br := bufio.NewReader(conn)
 	a := attempt{node: r.node}
-	if err := a.upgrade(br, bufio.NewWriter(conn)); err != nil {
-		t.Fatal(err)
+	br := bufio.NewReader(conn)
+	req := a.request(pathDERP)
+	req.Header.Set("Upgrade", upgradeDERP)
+	req.Header.Set("Connection", "Upgrade")
+	if resp, err := ask(br, bufio.NewWriter(conn), req); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("the upgrade: %+v, %v", resp, err)
 	}
 	server, err := readServerKey(br)
 	if err != nil || server != r.PublicKey() {

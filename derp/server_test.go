@@ -87,6 +87,7 @@ func TestSameKeyTwice(t *testing.T) {
 		old.wantPacket(t, "the only connection gets the packet", a, "1")
 
 		newest := r.joinAs(t, priv)
+		old.want(t, "the older connection is told", isHealth(anotherConnection))
 		a.send(t, old, "2")
 		newest.wantPacket(t, "the newest connection gets the packet", a, "2")
 		old.send(t, a, "3")
@@ -97,12 +98,17 @@ func TestSameKeyTwice(t *testing.T) {
 		newest.Close()
 		synctest.Wait()
 		a.send(t, old, "5")
-		old.wantPacket(t, "the older one is back when the newest has left", a, "5")
+		old.want(t, "the older one is back when the newest has left", isHealth(""))
+		old.wantPacket(t, "and gets the packets", a, "5")
 		a.wantSilence(t, "nobody is told that a key left that is still there")
 
 		old.Close()
 		a.wantGone(t, "when the last connection ends, that is told", priv.Public(), PeerGoneDisconnected)
 	})
+}
+
+func isHealth(text string) func(Frame) bool {
+	return func(f Frame) bool { return f.Type == FrameHealth && string(f.Data) == text }
 }
 
 func TestConnectionsOfAKeyAreBounded(t *testing.T) {
@@ -328,7 +334,7 @@ func TestSlowClientLosesPacketsThenItsConnection(t *testing.T) {
 		a.Flush()
 		a.send(t, quick, "hello")
 		quick.wantPacket(t, "others are not held up", a, "hello")
-		if d := time.Since(start); d > 0 {
+		if d := time.Since(start); d > maxWait {
 			t.Errorf("the sender was held up for %v", d)
 		}
 		a.wantGone(t, "the slow client is let go", slow.public(), PeerGoneDisconnected)

@@ -1,33 +1,49 @@
 package derp
 
 import (
+	"io"
 	"net"
 	"time"
 )
 
-// timedConn is a connection on which no read and no write takes longer than
-// its limit. A limit of zero is none.
-type timedConn struct {
-	net.Conn
-	read, write time.Duration
+// timedReader reads from a connection, by way of r, and gives up after limit.
+type timedReader struct {
+	r     io.Reader
+	nc    net.Conn
+	limit time.Duration
 }
 
-func (c *timedConn) Read(p []byte) (int, error) {
-	if c.read > 0 {
-		if err := c.SetReadDeadline(time.Now().Add(c.read)); err != nil {
-			return 0, err
-		}
+func (t *timedReader) Read(p []byte) (int, error) {
+	if err := t.nc.SetReadDeadline(time.Now().Add(t.limit)); err != nil {
+		return 0, err
 	}
-	return c.Conn.Read(p)
+	return t.r.Read(p)
+}
+
+// timedConn is a connection on which no write takes longer than a limit.
+type timedConn struct {
+	net.Conn
+	write time.Duration
 }
 
 func (c *timedConn) Write(p []byte) (int, error) {
-	if c.write > 0 {
-		if err := c.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
-			return 0, err
-		}
+	if err := c.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
+		return 0, err
 	}
 	return c.Conn.Write(p)
+}
+
+// Close closes the connection at once.
+func (c *timedConn) Close() error { return closeNow(c.Conn) }
+
+// CloseWrite says that nothing more comes, where the connection has a way to
+// say so. What is lost then when it is closed, because the peer still sends,
+// would otherwise be what was written last.
+func (c *timedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
 }
 
 // closeNow closes a connection without the farewell of TLS, which can wait for
