@@ -18,12 +18,14 @@
 //	01    Ping           12 transaction, 32 node key of the sender [, padding]
 //	02    Pong           12 transaction, 16 address and 2 port that the ping came from
 //	03    CallMeMaybe    N × (16 address, 2 port): endpoints of the sender
+//	6d    Hello          1 flags, 1 NAT, N × (16 address, 2 port): see [Hello]
 //
 // Addresses are IPv6, or IPv4 mapped into it; ports are big-endian. A receiver
 // ignores types it does not know, and bytes behind those it does. Types 4 to 9
 // belong to UDP relays, which are not spoken here.
 //
-// The format is that of Tailscale's disco package (v1.102.5).
+// The format is that of Tailscale's disco package (v1.102.5), but for Hello,
+// which only meshnet nodes know.
 package disco
 
 import (
@@ -44,6 +46,7 @@ const (
 	typePing        = 1
 	typePong        = 2
 	typeCallMeMaybe = 3
+	typeHello       = 0x6d // 'm'
 
 	version = 0
 
@@ -51,11 +54,11 @@ const (
 	endpointSize = 16 + 2
 )
 
-// MaxEndpoints is the number of endpoints that a parsed [CallMeMaybe] holds at
+// MaxEndpoints is the number of endpoints that a parsed message holds at
 // most; further ones are ignored. Honest nodes have about a dozen.
 const MaxEndpoints = 100
 
-// Message is a [Ping], [Pong] or [CallMeMaybe].
+// Message is a [Ping], [Pong], [CallMeMaybe] or [Hello].
 type Message interface {
 	// Append appends the message, not sealed, to dst.
 	Append(dst []byte) []byte
@@ -133,23 +136,14 @@ type CallMeMaybe struct {
 
 // Append implements [Message].
 func (m CallMeMaybe) Append(dst []byte) []byte {
-	dst = append(dst, typeCallMeMaybe, version)
-	for _, ep := range m.Endpoints {
-		dst = appendEndpoint(dst, ep)
-	}
-	return dst
+	return appendEndpoints(append(dst, typeCallMeMaybe, version), m.Endpoints)
 }
 
 func parseCallMeMaybe(v byte, body []byte) (Message, error) {
 	if v != version { // still a call, but from endpoints we cannot read
 		return CallMeMaybe{}, nil
 	}
-	n := min(len(body)/endpointSize, MaxEndpoints)
-	m := CallMeMaybe{Endpoints: make([]netip.AddrPort, n)}
-	for i := range m.Endpoints {
-		m.Endpoints[i] = parseEndpoint(body[i*endpointSize:])
-	}
-	return m, nil
+	return CallMeMaybe{Endpoints: parseEndpoints(body)}, nil
 }
 
 // Parse reads a message that was opened. The error is [ErrUnknownType] when
@@ -166,6 +160,8 @@ func Parse(message []byte) (Message, error) {
 		return parsePong(body)
 	case typeCallMeMaybe:
 		return parseCallMeMaybe(v, body)
+	case typeHello:
+		return parseHello(v, body)
 	default:
 		return nil, ErrUnknownType
 	}
@@ -179,6 +175,22 @@ func appendEndpoint(dst []byte, ep netip.AddrPort) []byte {
 	ip := ep.Addr().As16()
 	dst = append(dst, ip[:]...)
 	return binary.BigEndian.AppendUint16(dst, ep.Port())
+}
+
+func appendEndpoints(dst []byte, endpoints []netip.AddrPort) []byte {
+	for _, ep := range endpoints {
+		dst = appendEndpoint(dst, ep)
+	}
+	return dst
+}
+
+// parseEndpoints reads as many endpoints as there are, MaxEndpoints at most.
+func parseEndpoints(b []byte) []netip.AddrPort {
+	endpoints := make([]netip.AddrPort, min(len(b)/endpointSize, MaxEndpoints))
+	for i := range endpoints {
+		endpoints[i] = parseEndpoint(b[i*endpointSize:])
+	}
+	return endpoints
 }
 
 // parseEndpoint reads the first endpointSize bytes of b.

@@ -38,6 +38,10 @@ var messages = []struct {
 	{"a call-me-maybe", CallMeMaybe{[]netip.AddrPort{
 		netip.MustParseAddrPort("1.2.3.4:1383"), netip.MustParseAddrPort("[2001::3456]:789"),
 	}}, "0300" + ep4Hex + ep6Hex},
+	{"a hello", Hello{Public: []netip.AddrPort{}}, "6d000000"},
+	{"a hello of one behind a hard NAT who will probe", Hello{Answer: true, Probe: true, NAT: HardNAT, Public: []netip.AddrPort{
+		netip.MustParseAddrPort("1.2.3.4:1383"),
+	}}, "6d000302" + ep4Hex},
 }
 
 func TestMessages(t *testing.T) {
@@ -64,6 +68,9 @@ func TestParseOddMessages(t *testing.T) {
 		{"what follows a pong is ignored", "0200" + txHex + ep4Hex + "ff", Pong{tx, ep4}},
 		{"what follows the endpoints of a call-me-maybe is ignored", "0300" + ep4Hex + "ff", CallMeMaybe{[]netip.AddrPort{ep4}}},
 		{"a call-me-maybe of version 1 is a call", "0301" + ep4Hex, CallMeMaybe{}},
+		{"unknown flags of a hello are ignored", "6d00fc00", Hello{Public: []netip.AddrPort{}}},
+		{"a hello of version 1 is a hello", "6d01", Hello{}},
+		{"a hello needs its NAT", "6d0000", nil},
 		{"nothing is no message", "", nil},
 		{"a type alone is no message", "01", nil},
 		{"a ping needs its transaction", "0100" + txHex[2:], nil},
@@ -181,6 +188,9 @@ func FuzzParse(f *testing.F) {
 			return // its key is written though it may not have been read
 		}
 		if call, ok := m.(CallMeMaybe); ok && len(call.Endpoints) == 0 {
+			return // of an unknown version
+		}
+		if hello, ok := m.(Hello); ok && hello.Public == nil {
 			return // of an unknown version
 		}
 		if err != nil || !reflect.DeepEqual(again, m) {
