@@ -4,4 +4,4 @@ package udp
 
 import "errors"
 
-func dontFragment(uintptr) error { return errors.ErrUnsupported }
+func forbidFragments(uintptr) (allow func(), err error) { return nil, errors.ErrUnsupported }

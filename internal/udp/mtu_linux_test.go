@@ -58,19 +58,19 @@ func TestPacketsAboveTheMTU(t *testing.T) {
 		}
 	})
 
-	t.Run("without fragments", func(t *testing.T) {
+	t.Run("whole", func(t *testing.T) {
 		pa, pb := listenBelowMTU(t)
 		a, b := New(pa), New(pb)
-		before := a.path.(*batched).joinable.Load()
-		if err := a.DontFragment(); err != nil {
+		if err := a.WriteWhole(packets[0], b.LocalAddr()); !tooLarge(err) {
+			t.Fatalf("WriteWhole: %v, want that the packet is too large", err)
+		}
+		if err := a.WriteWhole(packets[3], b.LocalAddr()); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.WriteBatch(packets, b.LocalAddr()); !tooLarge(err) {
-			t.Fatalf("WriteBatch: %v, want that the packets are too large", err)
+		wantPackets(t, b, 128, a.LocalAddr(), packets[3:4])
+		if err := a.WriteBatch(packets[:1], b.LocalAddr()); err != nil {
+			t.Fatalf("after WriteWhole packets are not cut any more: %v", err)
 		}
-		wantPackets(t, b, 128, a.LocalAddr(), packets[3:])
-		if got := a.path.(*batched).joinable.Load(); got != before {
-			t.Errorf("packets of up to %d bytes are joined, want %d as before", got, before)
-		}
+		wantPackets(t, b, 128, a.LocalAddr(), packets[:1])
 	})
 }

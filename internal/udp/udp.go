@@ -15,11 +15,9 @@
 package udp
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
+	"sync"
 	"time"
 )
 
@@ -27,6 +25,8 @@ import (
 type Conn struct {
 	pc   net.PacketConn
 	path path
+
+	whole sync.Mutex // held by WriteWhole
 }
 
 // path is how datagrams get into the socket and out of it.
@@ -41,10 +41,14 @@ type path interface {
 func New(pc net.PacketConn) *Conn {
 	enlargeBuffers(pc)
 	if b := newBatched(pc); b != nil {
-		return &Conn{pc, b}
+		return &Conn{pc: pc, path: b}
 	}
-	return &Conn{pc, newPlain(pc)}
+	return NewPlain(pc)
 }
+
+// NewPlain returns a Conn like [New], but without batches and with the buffers
+// that the socket has: for one of many sockets that carry little.
+func NewPlain(pc net.PacketConn) *Conn { return &Conn{pc: pc, path: newPlain(pc)} }
 
 // BatchSize is how many datagrams a call of [Conn.ReadBatch] should have room
 // for, and of [Conn.WriteBatch] should have at most, to make good use of it.
@@ -80,30 +84,6 @@ func (c *Conn) LocalAddr() netip.AddrPort {
 // SetReadDeadline makes [Conn.ReadBatch] fail from time t on; the zero time is
 // never. A time in the past wakes a reader and leaves the socket open.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.pc.SetReadDeadline(t) }
-
-// DontFragment has the network drop datagrams that are too large for a link
-// on their way, and the host refuse those too large for its own, instead of
-// sending them in fragments, so that one that arrives proves that its size
-// passes. The host does not remember what the network says about sizes. The
-// error is [errors.ErrUnsupported] where the host cannot do that, or the
-// socket is not the host's.
-func (c *Conn) DontFragment() error {
-	host, ok := c.pc.(syscall.Conn)
-	if !ok {
-		return fmt.Errorf("udp: forbidding fragments: %w", errors.ErrUnsupported)
-	}
-	raw, err := host.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("udp: forbidding fragments: %w", err)
-	}
-	if controlErr := raw.Control(func(fd uintptr) { err = dontFragment(fd) }); controlErr != nil {
-		err = controlErr
-	}
-	if err != nil {
-		return fmt.Errorf("udp: forbidding fragments: %w", err)
-	}
-	return nil
-}
 
 // Close closes the socket. Calls that are waiting return.
 func (c *Conn) Close() error { return c.pc.Close() }

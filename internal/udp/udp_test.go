@@ -19,8 +19,8 @@ func TestMain(m *testing.M) { leak.Main(m) }
 func kinds() map[string]func(net.PacketConn) *Conn {
 	all := map[string]func(net.PacketConn) *Conn{
 		"as the host can": New,
-		"plain":           func(pc net.PacketConn) *Conn { enlargeBuffers(pc); return &Conn{pc, newPlain(pc)} },
-		"plain, any conn": func(pc net.PacketConn) *Conn { enlargeBuffers(pc); return &Conn{pc, &plain{anyConn{pc}}} },
+		"plain":           func(pc net.PacketConn) *Conn { enlargeBuffers(pc); return NewPlain(pc) },
+		"plain, any conn": func(pc net.PacketConn) *Conn { enlargeBuffers(pc); return &Conn{pc: pc, path: &plain{anyConn{pc}}} },
 	}
 	addBatchedKinds(all)
 	return all
@@ -300,12 +300,21 @@ func (f *failing) ReadFrom(b []byte) (int, net.Addr, error) {
 	return f.PacketConn.ReadFrom(b)
 }
 
-func TestDontFragment(t *testing.T) {
-	c := New(listen(t, "udp4"))
-	if err := c.DontFragment(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		t.Error(err)
-	}
-	if err := New(&failing{PacketConn: listen(t, "udp4")}).DontFragment(); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("a socket that is not the host's: %v, want ErrUnsupported", err)
+func TestWriteWhole(t *testing.T) {
+	packet := packetsOf(500)
+	for name, pc := range map[string]net.PacketConn{
+		"the host's": listen(t, "udp4"),
+		"another":    &failing{PacketConn: listen(t, "udp4")},
+	} {
+		to := New(listen(t, "udp4"))
+		c := New(pc)
+		err := c.WriteWhole(packet[0], to.LocalAddr())
+		if errors.Is(err, errors.ErrUnsupported) {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		wantPackets(t, to, 1, c.LocalAddr(), packet)
 	}
 }
