@@ -25,7 +25,7 @@ func (p *Peer) advance(now time.Time) {
 // decide ends an event: what is due is done, and the output is handed over.
 func (p *Peer) decide() Output {
 	p.substitute()
-	if p.active() {
+	if p.Active() {
 		p.keepAlive()
 		p.discover()
 		p.probeMTU()
@@ -38,9 +38,9 @@ func (p *Peer) decide() Output {
 	return out
 }
 
-// active reports whether something was sent lately. Nothing is pinged of our
+// Active reports whether something was sent lately. Nothing is pinged of our
 // own accord while it was not.
-func (p *Peer) active() bool { return p.now.Before(p.activeUntil) }
+func (p *Peer) Active() bool { return p.now.Before(p.activeUntil) }
 
 func (p *Peer) trusted() bool {
 	return p.best.candidate != nil && p.now.Before(p.best.until)
@@ -162,7 +162,7 @@ func (p *Peer) pingCandidates(wanted func(*candidate) bool) {
 // not on a path that is proven; and not while we have nothing to send.
 func (p *Peer) pingBack(c *candidate) {
 	again := !c.pingedBack.IsZero() && p.now.Sub(c.pingedBack) < roundInterval
-	if !p.active() || c.proven(p.now) || again || c.pinged.Equal(p.now) || !p.budget.take(p.now) {
+	if !p.Active() || c.proven(p.now) || again || c.pinged.Equal(p.now) || !p.budget.take(p.now) {
 		return
 	}
 	c.pinged, c.pingedBack = p.now, p.now

@@ -307,7 +307,7 @@ func FuzzPortProbing(f *testing.F) {
 				t.Fatal("the deadline does not move on")
 			}
 		}
-		if n != 2800 {
+		if n != 2400 {
 			t.Errorf("%d guesses", n)
 		}
 	})

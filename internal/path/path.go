@@ -56,9 +56,9 @@ const (
 	betterInterval = time.Minute
 	// goodLatency is the latency of a path that needs no better one.
 	goodLatency = 5 * time.Millisecond
-	// stuckTime is how long discovery goes on before it counts as failed: three
+	// stuckTime is how long discovery goes on before it counts as failed: two
 	// rounds, the last of which has just gone out.
-	stuckTime = 2 * roundInterval
+	stuckTime = roundInterval
 )
 
 // callInterval is the time between call-me-maybes at least. Each makes the peer
@@ -70,8 +70,8 @@ const (
 const callInterval = 2 * time.Second
 
 // A Peer decides about the way to one peer. Its methods are called from one
-// goroutine, with times that do not go back. All but Route, Deadline and Stuck
-// are events: after each the caller sends what is in the Output, reads the
+// goroutine, with times that do not go back. All but Route, Deadline, Active
+// and Stuck are events: after each the caller sends what is in the Output, reads the
 // Route if it wants to know it, and takes care to call Tick at the Deadline.
 //
 // The zero Peer is not usable; see [New].
@@ -179,7 +179,7 @@ func (p *Peer) SetCandidates(now time.Time, endpoints []netip.AddrPort) Output {
 	p.advance(now)
 	p.candidates.replace(fromCoordinator, endpoints)
 	p.prune()
-	if p.active() {
+	if p.Active() {
 		p.pingCandidates(func(c *candidate) bool { return c.pinged.IsZero() })
 	}
 	return p.decide()
@@ -209,7 +209,7 @@ func (p *Peer) HandlePing(now time.Time, from netip.AddrPort) Output {
 	}
 	news := p.now.Sub(c.heard) > trustTime || c.heard.IsZero()
 	c.heard = p.now
-	if news && c != p.best.candidate && p.active() {
+	if news && c != p.best.candidate && p.Active() {
 		p.doubt() // the peer may have moved there
 	}
 	p.pingBack(c)
@@ -278,7 +278,7 @@ func (p *Peer) Route() Route {
 		r.MTU = p.mtu.size()
 	}
 	switch {
-	case !p.active():
+	case !p.Active():
 		r.Wake = 0
 	case r.MTU > BaseMTU && !p.mtu.watch.on(p.now):
 		r.Wake = BaseMTU
@@ -296,7 +296,7 @@ func (p *Peer) Deadline() time.Time {
 	if p.trusted() {
 		d = earlier(d, p.best.until)
 	}
-	if !p.active() {
+	if !p.Active() {
 		return d
 	}
 	d = earlier(d, p.activeUntil)
@@ -314,7 +314,7 @@ func (p *Peer) Deadline() time.Time {
 // Stuck reports whether the peer is in use and all that is usually done to find
 // a path has been done in vain.
 func (p *Peer) Stuck() bool {
-	return p.active() && !p.searching.IsZero() && p.now.Sub(p.searching) >= stuckTime
+	return p.Active() && !p.searching.IsZero() && p.now.Sub(p.searching) >= stuckTime
 }
 
 // earlier returns the earlier of two times, of which zero stands for never.

@@ -23,12 +23,12 @@ const ProbeSockets = 256
 // never comes back to the same port. Where the hard NAT gives out ports in
 // sequence, every other guess is near those that were seen.
 //
-// Together they send 200 packets a second, in small portions, for 20 s at most.
+// Together they send 180 packets a second, in small portions, for 20 s at most.
 const (
 	probeTime     = 20 * time.Second
 	probePause    = 50 * time.Millisecond
 	openedAtOnce  = 3 // 60 a second
-	guessedAtOnce = 7 // 140 a second
+	guessedAtOnce = 6 // 120 a second
 
 	// After a vain attempt: NATs do not change by themselves.
 	firstProbeBackoff = time.Minute
@@ -77,7 +77,7 @@ type PortProbe struct {
 // at which that was observed; to's port is one of them or 0. Seed is random.
 func (b *PortProbing) Start(now time.Time, side Side, to netip.AddrPort, seen []uint16, seed uint64) bool {
 	valid := to.Addr().IsValid() && usable(netip.AddrPortFrom(to.Addr(), max(1, to.Port())))
-	if !valid || side == HardSide && to.Port() == 0 || !b.end.IsZero() || now.Before(b.again) {
+	if !valid || side == HardSide && to.Port() == 0 || !b.Ready(now) {
 		return false
 	}
 	b.end, b.next = now.Add(probeTime), now
@@ -85,6 +85,9 @@ func (b *PortProbing) Start(now time.Time, side Side, to netip.AddrPort, seen []
 	b.ports = newPortOrder(seen, seed)
 	return true
 }
+
+// Ready reports whether Start would begin an attempt now.
+func (b *PortProbing) Ready(now time.Time) bool { return b.end.IsZero() && !now.Before(b.again) }
 
 // Running reports whether an attempt is under way. When it is not any more, the
 // hard side closes all sockets but the one that a path was found by.

@@ -173,7 +173,7 @@ func TestPortProbingPausesLonger(t *testing.T) {
 		if took := now.Sub(begin); took != probeTime {
 			t.Errorf("an attempt takes %v", took)
 		}
-		if probes != 2800 {
+		if probes != 2400 {
 			t.Errorf("an attempt sends %d guesses", probes)
 		}
 		if !b.Deadline().IsZero() {
