@@ -100,7 +100,7 @@ func (c *Conn) probe(p netcheck.Probe) {
 		c.request(p, netip.AddrPortFrom(ip.Unmap(), port))
 		return
 	}
-	c.lookups.Go(func() {
+	c.background.Go(func() {
 		ip, ok := c.lookup(host, p.IPv6)
 		c.do(func() {
 			if ok {

@@ -149,7 +149,7 @@ func TestStrangersOnTheUnderlay(t *testing.T) {
 			{"nothing", []byte{}, nil},
 			{"disco of a stranger", disco.Seal(nil, stranger.Public(), &shared, disco.Ping{}), nil},
 		} {
-			if got := c.sortOne(test.packet, from); got != test.want {
+			if got := c.sortOne(test.packet, from, nil); got != test.want {
 				t.Errorf("%s is given to %v", test.name, got)
 			}
 		}
@@ -159,7 +159,7 @@ func TestStrangersOnTheUnderlay(t *testing.T) {
 		wantArrives(t, "a packet", l.a, l.b, true)
 		synctest.Wait()
 		info, _ := l.a.PeerInfo(l.b.key.Public())
-		if p, ok := c.sortOne(initiation, info.Direct).(*peer); !ok || p.key != l.b.key.Public() {
+		if p, ok := c.sortOne(initiation, info.Direct, nil).(*peer); !ok || p.key != l.b.key.Public() {
 			t.Error("the initiation of a peer, from where it was found, does not reach WireGuard")
 		}
 	})
@@ -173,7 +173,7 @@ func TestPeerGone(t *testing.T) {
 		synctest.Wait()
 		info, _ := l.a.PeerInfo(l.b.key.Public())
 		l.a.know(t, nil)
-		if got := l.a.sortOne([]byte{4, 0, 0, 0}, info.Direct); got != unknownAddr {
+		if got := l.a.sortOne([]byte{4, 0, 0, 0}, info.Direct, nil); got != unknownAddr {
 			t.Errorf("a packet from a peer that is gone is given to %v", got)
 		}
 		if len(l.a.schedule.byTime) != 0 {

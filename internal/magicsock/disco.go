@@ -26,21 +26,25 @@ func (c *Conn) handleDisco(packet discoPacket) {
 		return
 	}
 	if packet.addr.IsValid() {
-		c.handleDirect(p, packet.addr, message)
+		c.handleDirect(p, packet, message)
 	} else {
 		c.handleRelayed(p, packet.region, message)
 	}
 }
 
 // handleDirect acts on a message that came from an address on the underlay.
-func (c *Conn) handleDirect(p *peer, from netip.AddrPort, message disco.Message) {
+func (c *Conn) handleDirect(p *peer, packet discoPacket, message disco.Message) {
+	from := packet.addr
+	if packet.by != nil {
+		c.adopt(p, packet.by, from)
+	}
 	switch m := message.(type) {
 	case disco.Ping:
 		p = c.owner(p, m)
 		// First the table, then the pong: the peer sends data when it has the
 		// pong, and by then we know who is at that address.
 		c.addrs.set(from, p)
-		c.pongDirect(p, from, m.TxID)
+		c.pongDirect(p, packet, m.TxID)
 		c.happened(p, func(path *path.Peer, now time.Time) path.Output { return path.HandlePing(now, from) })
 	case disco.Pong:
 		answered := c.happened(p, func(path *path.Peer, now time.Time) path.Output {
@@ -49,7 +53,7 @@ func (c *Conn) handleDirect(p *peer, from netip.AddrPort, message disco.Message)
 		if answered {
 			c.addrs.set(from, p)
 		}
-	case disco.CallMeMaybe:
+	case disco.CallMeMaybe, disco.Hello:
 		// Only a relay says truly who sent it.
 	}
 }
@@ -76,12 +80,19 @@ func (c *Conn) handleRelayed(p *peer, region int, message disco.Message) {
 		c.happened(p, func(path *path.Peer, now time.Time) path.Output {
 			return path.HandleCallMeMaybe(now, m.Endpoints)
 		})
+	case disco.Hello:
+		c.handleHello(p, m)
 	}
 }
 
-// pongDirect answers a ping from an address, which it tells the peer.
-func (c *Conn) pongDirect(p *peer, to netip.AddrPort, tx disco.TxID) {
+// pongDirect answers a ping, by the socket and to the address that it came by,
+// and tells the peer that address.
+func (c *Conn) pongDirect(p *peer, ping discoPacket, tx disco.TxID) {
+	to := ping.addr
 	u := c.sockets.to(to.Addr())
+	if ping.by != nil {
+		u = ping.by.conn
+	}
 	if u == nil {
 		return
 	}
@@ -98,8 +109,17 @@ func (c *Conn) pongRelayed(p *peer, region int, tx disco.TxID) {
 	if src == (netip.AddrPort{}) {
 		return
 	}
-	pong := disco.Seal(nil, c.discoPublic, p.sharedWith(c.disco), disco.Pong{TxID: tx, Src: src})
-	if err := c.relays.Send(region, p.key, pong); err != nil {
-		c.log.Debug("a pong is lost", "peer", p.key.Short(), "region", region, "err", err)
+	c.sendRelayedDisco(p, region, disco.Pong{TxID: tx, Src: src})
+}
+
+// sendRelayedDisco sends a message through a relay region, unless that is 0 or
+// the peer has no disco key.
+func (c *Conn) sendRelayedDisco(p *peer, region int, m disco.Message) {
+	if region == 0 || p.disco.IsZero() {
+		return
+	}
+	packet := disco.Seal(nil, c.discoPublic, p.sharedWith(c.disco), m)
+	if err := c.relays.Send(region, p.key, packet); err != nil {
+		c.log.Debug("a disco message is lost", "peer", p.key.Short(), "region", region, "err", err)
 	}
 }

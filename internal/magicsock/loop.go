@@ -12,6 +12,7 @@ const freshTime = 25 * time.Second
 // peer say it owns.
 func (c *Conn) loop() {
 	defer close(c.stopped)
+	defer c.closeSides()
 	defer c.checkTimer.Stop()
 	defer c.callTimer.Stop()
 	defer c.freshTimer.Stop()
@@ -64,6 +65,7 @@ func (c *Conn) publish() {
 		HomeDERP:  c.home,
 		Connected: c.home != 0 && c.relays.Connected(c.home),
 		Endpoints: c.endpoints(),
+		MTU:       c.mtus,
 		BehindNAT: c.behindNAT(),
 		NetInfo:   c.netInfo,
 	}

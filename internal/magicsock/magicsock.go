@@ -15,6 +15,7 @@ import (
 	"context"
 	"crypto/x509"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -39,6 +40,9 @@ type Config struct {
 	// "udp6". Nil is none: then everything goes through relays.
 	ListenPacket func(ctx context.Context, network, addr string) (net.PacketConn, error)
 	Port         uint16 // of these sockets; 0 is any
+	// NoPortProbing leaves peers on the relay that could only be found by
+	// sending to many ports.
+	NoPortProbing bool
 	// DialContext connects to relays; nil is the host's network.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	RootCAs     *x509.CertPool // for relays; nil is the host's set
@@ -54,6 +58,7 @@ type Conn struct {
 	log         *slog.Logger
 	relays      relays
 	sockets     sockets
+	moreSockets listenFunc // for port probing; nil: none
 
 	peers   atomic.Pointer[peerTable]                 // written by the loop
 	discos  atomic.Pointer[map[key.DiscoPublic]*peer] // the same peers; written by the loop
@@ -71,9 +76,10 @@ type Conn struct {
 	failures  chan failure
 	answers   chan answer
 
-	lookups sync.WaitGroup // goroutines that ask for names
+	background sync.WaitGroup // goroutines that look up names, and that read side sockets
 
-	released chan relay.Packet // of those, from the loop back to receivers
+	released chan relay.Packet // of strangers, from the loop back to receivers
+	sideways chan *arrivals    // from side sockets
 
 	closing chan struct{} // closed by Close
 	stopped chan struct{} // closed when the loop has ended
@@ -96,6 +102,8 @@ type Conn struct {
 	anyFresh   bool // of peers' places; then freshTimer runs
 	freshTimer *time.Timer
 	early      early
+	searching  *peer                  // that port probing goes on with; nil: none
+	mtus       map[key.NodePublic]int // as in Local; it does not change
 }
 
 // relays is what a Conn needs of a [relay.Pool].
@@ -141,6 +149,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		wakes:       make(chan *peer, 64),
 		failures:    make(chan failure, 64),
 		released:    make(chan relay.Packet, maxEarly),
+		sideways:    make(chan *arrivals),
 		closing:     make(chan struct{}),
 		stopped:     make(chan struct{}),
 		check:       netcheck.New(),
@@ -150,6 +159,9 @@ func newConn(cfg Config, relays relays) *Conn {
 		answers:     make(chan answer, 64),
 		freshTimer:  stoppedTimer(),
 		pathTimer:   stoppedTimer(),
+	}
+	if !cfg.NoPortProbing {
+		c.moreSockets = cfg.ListenPacket
 	}
 	c.peers.Store(&peerTable{})
 	c.discos.Store(&map[key.DiscoPublic]*peer{})
@@ -227,6 +239,9 @@ type Local struct {
 	Connected bool
 	// Endpoints are where peers may find us on the underlay.
 	Endpoints []Endpoint
+	// MTU has the peers to which packets in the tunnel may be larger than 1,280
+	// bytes, and how large. It must not be modified.
+	MTU map[key.NodePublic]int
 	// BehindNAT is whether the world sees another IPv4 address than ours.
 	BehindNAT bool
 	// NetInfo is what the coordinator wants to know of our network. It must not
@@ -236,7 +251,7 @@ type Local struct {
 
 func (l Local) equal(m Local) bool {
 	return l.HomeDERP == m.HomeDERP && l.Connected == m.Connected && l.BehindNAT == m.BehindNAT &&
-		l.NetInfo == m.NetInfo && slices.Equal(l.Endpoints, m.Endpoints)
+		l.NetInfo == m.NetInfo && slices.Equal(l.Endpoints, m.Endpoints) && maps.Equal(l.MTU, m.MTU)
 }
 
 // Local returns what is known now.
@@ -272,7 +287,7 @@ func (c *Conn) PeerInfo(k key.NodePublic) (PeerInfo, bool) {
 func (c *Conn) Close() error {
 	c.shut.Do(func() { close(c.closing) })
 	<-c.stopped
-	c.lookups.Wait()
+	c.background.Wait()
 	c.sockets.close()
 	return c.relays.Close()
 }

@@ -3,12 +3,14 @@ package magicsock
 import (
 	"errors"
 	"math"
+	"net"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/meshnet-go/meshnet/internal/disco"
 	"github.com/meshnet-go/meshnet/internal/path"
+	"github.com/meshnet-go/meshnet/internal/udp"
 )
 
 // The loop drives a path.Peer for each peer: it tells it what happened, sends
@@ -25,10 +27,22 @@ func (c *Conn) happened(p *peer, event func(*path.Peer, time.Time) path.Output) 
 	}
 	out := event(p.path, now)
 	c.carryOut(p, now, out)
+	c.greet(p, now)
+	c.lookForSearch(p, now)
+	c.tidySide(p)
 	c.routeTo(p)
-	c.schedule.set(p, p.path.Deadline())
+	c.schedule.set(p, p.deadline())
 	c.setPathTimer()
 	return out.Answered
+}
+
+// deadline returns when to look at the peer's paths again, or zero.
+func (p *peer) deadline() time.Time {
+	at, search := p.path.Deadline(), p.search.plan.Deadline()
+	if at.IsZero() || !search.IsZero() && search.Before(at) {
+		return search
+	}
+	return at
 }
 
 // current says whether p is still a peer.
@@ -45,7 +59,7 @@ func (c *Conn) carryOut(p *peer, now time.Time, out path.Output) {
 		err := c.ping(p, ping)
 		switch {
 		case err == nil, passing(err):
-		case errors.Is(err, syscall.EMSGSIZE) && ping.Size > 0:
+		case ping.Size > 0 && (errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, errors.ErrUnsupported)):
 			c.carryOut(p, now, p.path.TooBig(now, ping.To, ping.Size))
 		default:
 			c.carryOut(p, now, p.path.SendFailed(now, ping.To))
@@ -56,34 +70,35 @@ func (c *Conn) carryOut(p *peer, now time.Time, out path.Output) {
 // passing reports whether an error says nothing about the way that the packet
 // would have taken.
 func passing(err error) bool {
-	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR)
+	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) ||
+		errors.Is(err, net.ErrClosed) // a side socket that a sender still used
 }
 
 func (c *Conn) ping(p *peer, ping path.Ping) error {
-	u := c.sockets.to(ping.To.Addr())
+	u := c.socketTo(p, ping.To)
 	if u == nil {
 		return syscall.ENETUNREACH
 	}
+	return c.pingBy(u, p, ping)
+}
+
+func (c *Conn) pingBy(u *udp.Conn, p *peer, ping path.Ping) error {
 	message := disco.Ping{TxID: ping.TxID, NodeKey: c.node, Padding: ping.Padding()}
 	packet := disco.Seal(nil, c.discoPublic, p.sharedWith(c.disco), message)
+	if ping.Size > 0 {
+		return u.WriteWhole(packet, ping.To)
+	}
 	return u.WriteBatch([][]byte{packet}, ping.To)
 }
 
 // callMeMaybe asks a peer to ping our endpoints. Our pings have just opened our
 // NAT for its answer. It goes through the relay, which is the way that is known.
 func (c *Conn) callMeMaybe(p *peer) {
-	region := c.relayOf(p)
-	if region == 0 || p.disco.IsZero() {
-		return
-	}
 	var message disco.CallMeMaybe
 	for _, e := range c.Local().Endpoints {
 		message.Endpoints = append(message.Endpoints, e.Addr)
 	}
-	call := disco.Seal(nil, c.discoPublic, p.sharedWith(c.disco), message)
-	if err := c.relays.Send(region, p.key, call); err != nil {
-		c.log.Debug("a call-me-maybe is lost", "peer", p.key.Short(), "region", region, "err", err)
-	}
+	c.sendRelayedDisco(p, c.relayOf(p), message)
 }
 
 // tellEndpoints lets a peer's path know what the coordinator says, if that is
@@ -102,7 +117,9 @@ func (c *Conn) tellEndpoints(p *peer) {
 func (c *Conn) forget(p *peer) {
 	p.route.Store(nowhere)
 	c.addrs.forget(p)
+	c.closeSidesOf(p)
 	c.schedule.set(p, time.Time{})
+	c.setMTU(p, 0)
 }
 
 // handleFailure acts on packets that could not be sent.
@@ -154,6 +171,9 @@ func (c *Conn) routeTo(p *peer) {
 	if way.Relay {
 		next.region = next.spare
 	}
+	if p.side != nil && p.side.peer == way.Direct {
+		next.by = p.side.conn
+	}
 	if c.sockets.none() {
 		next.wake = math.MaxInt // there is nothing to do about paths
 	}
@@ -165,6 +185,7 @@ func (c *Conn) routeTo(p *peer) {
 		c.log.Debug("the path to a peer changes", "peer", p.key.Short(), "from", before.direct, "to", next.direct)
 	}
 	p.route.Store(&next)
+	c.setMTU(p, next.mtu)
 }
 
 // relayOf returns the region to reach a peer through, or 0.
@@ -181,6 +202,8 @@ func (c *Conn) NetworkChanged() {
 		c.relays.Check()
 		c.setNetwork()
 		for _, p := range *c.peers.Load() {
+			c.closeSidesOf(p)
+			p.search.plan.NetworkChanged()
 			c.happened(p, (*path.Peer).NetworkChanged)
 		}
 	})

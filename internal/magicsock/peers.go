@@ -49,8 +49,11 @@ type peer struct {
 	named     []netip.AddrPort // endpoints, by the coordinator
 	endpoints []netip.AddrPort // those that path knows of
 	path      *path.Peer
-	due       time.Time // of path, when slot is not 0
-	slot      int       // in the schedule; 0: none
+	greeting  greeting
+	search    search
+	side      *sideSocket // that path goes by; nil: an ordinary one
+	due       time.Time   // of path and search, when slot is not 0
+	slot      int         // in the schedule; 0: none
 }
 
 // Values of peer.sent.
@@ -90,7 +93,7 @@ func (p *peer) update(to Peer) {
 	p.place.home = to.HomeDERP
 	if p.disco != to.Disco {
 		p.disco, p.shared = to.Disco, nil
-		p.path, p.endpoints = path.New(), nil
+		p.path, p.endpoints, p.greeting = path.New(), nil, greeting{}
 	}
 	p.named = to.Endpoints
 }

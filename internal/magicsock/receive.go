@@ -30,6 +30,8 @@ func (c *Conn) receive(closed <-chan struct{}, to *received) error {
 			return net.ErrClosed
 		case packet := <-c.released:
 			c.take(packet, to)
+		case in := <-c.sideways:
+			in.takeAll(to)
 		case packet, ok := <-c.relays.Recv():
 			if !ok {
 				return net.ErrClosed
@@ -112,6 +114,7 @@ type discoPacket struct {
 	from   *peer
 	region int            // of the relay it came through
 	addr   netip.AddrPort // or where it came from; invalid when through a relay
+	by     *sideSocket    // that received it; nil: an ordinary socket
 	data   []byte
 }
 

@@ -26,7 +26,7 @@ func (c *Conn) receiver(u *udp.Conn, closed <-chan struct{}) conn.ReceiveFunc {
 			if err != nil {
 				return 0, c.readError(err, closed)
 			}
-			if c.sort(packets[:n], sizes, from, eps) {
+			if c.sort(packets[:n], sizes, from, eps, nil) {
 				return n, nil
 			}
 		}
@@ -49,12 +49,13 @@ func (c *Conn) readError(err error, closed <-chan struct{}) error {
 }
 
 // sort leaves to WireGuard what is WireGuard's, setting endpoints, and takes the
-// rest away by setting its size to 0. It reports whether anything was left.
-func (c *Conn) sort(packets [][]byte, sizes []int, from []netip.AddrPort, eps []conn.Endpoint) (left bool) {
+// rest away by setting its size to 0. It reports whether anything was left. The
+// packets came by a side socket, or by an ordinary one if that is nil.
+func (c *Conn) sort(packets [][]byte, sizes []int, from []netip.AddrPort, eps []conn.Endpoint, by *sideSocket) (left bool) {
 	c.addrs.mu.RLock()
 	defer c.addrs.mu.RUnlock()
 	for i, packet := range packets {
-		ep := c.sortOne(packet[:sizes[i]], from[i])
+		ep := c.sortOne(packet[:sizes[i]], from[i], by)
 		if ep == nil {
 			sizes[i] = 0
 			continue
@@ -67,13 +68,13 @@ func (c *Conn) sort(packets [][]byte, sizes []int, from []netip.AddrPort, eps []
 
 // sortOne returns the endpoint that a packet is from, or nil when it is not for
 // WireGuard. c.addrs.mu is held for reading.
-func (c *Conn) sortOne(packet []byte, from netip.AddrPort) conn.Endpoint {
+func (c *Conn) sortOne(packet []byte, from netip.AddrPort, by *sideSocket) conn.Endpoint {
 	switch {
 	case stun.Is(packet):
 		c.deliverAnswer(packet, from)
 		return nil
 	case disco.Looks(packet):
-		c.deliverUDP(packet, from)
+		c.deliverUDP(packet, from, by)
 		return nil
 	case len(packet) == 0:
 		return nil
@@ -94,7 +95,7 @@ func (c *Conn) sortOne(packet []byte, from netip.AddrPort) conn.Endpoint {
 
 // deliverUDP hands the loop a copy of a disco packet, if the sender is a peer
 // and the loop has time.
-func (c *Conn) deliverUDP(packet []byte, from netip.AddrPort) {
+func (c *Conn) deliverUDP(packet []byte, from netip.AddrPort, by *sideSocket) {
 	sender, ok := disco.Source(packet)
 	if !ok || len(c.messages) == cap(c.messages) {
 		return
@@ -104,7 +105,7 @@ func (c *Conn) deliverUDP(packet []byte, from netip.AddrPort) {
 		return
 	}
 	select {
-	case c.messages <- discoPacket{from: p, addr: from, data: append([]byte(nil), packet...)}:
+	case c.messages <- discoPacket{from: p, addr: from, by: by, data: append([]byte(nil), packet...)}:
 	default:
 	}
 }

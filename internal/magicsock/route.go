@@ -3,12 +3,15 @@ package magicsock
 import (
 	"math"
 	"net/netip"
+
+	"github.com/meshnet-go/meshnet/internal/udp"
 )
 
 // route is the way that packets to a peer take. Routes do not change; a peer
 // gets another one.
 type route struct {
 	direct netip.AddrPort // invalid: none
+	by     *udp.Conn      // the socket for direct; nil: the ordinary one
 	mtu    int            // larger messages do not go direct, but through the relay
 	region int            // of the relay; 0 when none is to be used
 	spare  int            // region for messages that are too large; 0 when there is none

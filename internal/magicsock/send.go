@@ -13,7 +13,7 @@ func (c *Conn) send(p *peer, packets [][]byte) {
 	largest := maxLen(packets)
 	c.noteSent(p, r, largest)
 	if r.direct.IsValid() && largest <= r.mtu {
-		c.sendDirect(p, r.direct, packets)
+		c.sendDirect(p, r, packets)
 		c.sendRelayed(p, r.region, packets)
 		return
 	}
@@ -53,13 +53,16 @@ func (c *Conn) sendRelayed(p *peer, region int, packets [][]byte) {
 	}
 }
 
-func (c *Conn) sendDirect(p *peer, to netip.AddrPort, packets [][]byte) {
-	u := c.sockets.to(to.Addr())
+func (c *Conn) sendDirect(p *peer, r *route, packets [][]byte) {
+	u := r.by
+	if u == nil {
+		u = c.sockets.to(r.direct.Addr())
+	}
 	if u == nil {
 		return
 	}
-	if err := u.WriteBatch(packets, to); err != nil {
-		c.fail(failure{p, to, maxLen(packets), err})
+	if err := u.WriteBatch(packets, r.direct); err != nil {
+		c.fail(failure{p, r.direct, maxLen(packets), err})
 	}
 }
 

@@ -1,0 +1,179 @@
+package magicsock
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.zx2c4.com/wireguard/conn"
+
+	"github.com/meshnet-go/meshnet/internal/udp"
+)
+
+// A sideSocket is a UDP socket beside our ordinary ones, for one peer: our hard
+// NAT maps it to a port that the peer may guess. Of hundreds that are opened in
+// a search one can become the way to the peer, which is then peer.side.
+//
+//	socket ──► its goroutine ──► the receiver of relays ──► WireGuard
+//	                └──────────► loop, if disco
+type sideSocket struct {
+	pc     net.PacketConn
+	conn   *udp.Conn      // sends; owned by the loop
+	peer   netip.AddrPort // where it reaches the peer; owned by the loop; zero: not yet
+	widen  chan *udp.Conn // to the goroutine: read by this from now on
+	closed chan struct{}
+}
+
+// Messages that come before a socket has become a way are no larger.
+const searchRead = 2 << 10
+
+// openSide makes a socket one of ours, and has it read.
+func (c *Conn) openSide(pc net.PacketConn) *sideSocket {
+	s := &sideSocket{pc: pc, conn: udp.NewPlain(pc), widen: make(chan *udp.Conn, 1), closed: make(chan struct{})}
+	plain := s.conn
+	c.background.Go(func() { c.readSide(s, plain) })
+	return s
+}
+
+func (s *sideSocket) close() {
+	close(s.closed)
+	s.pc.Close()
+}
+
+// become makes the socket the way to a peer, at an address: from now on it
+// carries data.
+func (s *sideSocket) become(peer netip.AddrPort) {
+	if !s.peer.IsValid() {
+		s.conn = udp.New(s.pc)
+		s.widen <- s.conn
+		s.conn.SetReadDeadline(time.Unix(1, 0)) // the reader returns to find it
+	}
+	s.peer = peer
+}
+
+// readSide reads a side socket until it is closed.
+func (c *Conn) readSide(s *sideSocket, u *udp.Conn) {
+	in := newArrivals(1, searchRead)
+	for {
+		n, err := u.ReadBatch(in.packets, in.sizes, in.from)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			u = <-s.widen
+			u.SetReadDeadline(time.Time{})
+			in = newArrivals(min(u.BatchSize(), batch), maxMessage)
+			continue
+		}
+		if err != nil {
+			return
+		}
+		in.n = n
+		if c.sort(in.packets[:n], in.sizes, in.from, in.eps, s) && !c.arrive(s, in) {
+			return
+		}
+	}
+}
+
+// arrivals are packets that came by a side socket. Those for WireGuard have an
+// endpoint and a size.
+type arrivals struct {
+	n       int
+	packets [][]byte
+	sizes   []int
+	from    []netip.AddrPort
+	eps     []conn.Endpoint
+	taken   chan struct{} // gets one when the packets are
+}
+
+const maxMessage = 64 << 10
+
+func newArrivals(n, size int) *arrivals {
+	a := &arrivals{
+		packets: make([][]byte, n),
+		sizes:   make([]int, n),
+		from:    make([]netip.AddrPort, n),
+		eps:     make([]conn.Endpoint, n),
+		taken:   make(chan struct{}, 1),
+	}
+	all := make([]byte, n*size)
+	for i := range a.packets {
+		a.packets[i] = all[i*size:][:size:size]
+	}
+	return a
+}
+
+// arrive has packets received by WireGuard, and reports whether to go on
+// reading.
+func (c *Conn) arrive(s *sideSocket, in *arrivals) bool {
+	select {
+	case c.sideways <- in:
+		<-in.taken
+		return true
+	case <-s.closed:
+	case <-c.closing:
+	}
+	return false
+}
+
+// takeAll hands arrivals to WireGuard.
+func (in *arrivals) takeAll(to *received) {
+	for i, packet := range in.packets[:in.n] {
+		if size := in.sizes[i]; size > 0 && to.n < len(to.packets) {
+			to.sizes[to.n] = copy(to.packets[to.n], packet[:size])
+			to.eps[to.n] = in.eps[i]
+			to.n++
+		}
+	}
+	in.taken <- struct{}{}
+}
+
+// adopt makes a side socket the way to a peer, after a disco message of the peer
+// came by it: what the socket was opened for. A way that works is kept.
+func (c *Conn) adopt(p *peer, s *sideSocket, from netip.AddrPort) {
+	works := p.side != nil && p.path.Route().Direct == p.side.peer
+	if works || s != p.side && !p.search.has(s) {
+		return
+	}
+	p.side = s
+	s.become(from)
+}
+
+// tidySide closes the side socket of a peer that has a better path, or none and
+// is not in use: the NAT has forgotten the socket, too.
+func (c *Conn) tidySide(p *peer) {
+	if p.side == nil || p.search.plan.Running() {
+		return
+	}
+	direct := p.path.Route().Direct
+	if direct == p.side.peer || !direct.IsValid() && p.path.Active() {
+		return
+	}
+	p.dropSide()
+}
+
+func (p *peer) dropSide() {
+	if p.side != nil && !p.search.has(p.side) {
+		p.side.close()
+	}
+	p.side = nil
+}
+
+// closeSidesOf closes all side sockets for a peer.
+func (c *Conn) closeSidesOf(p *peer) {
+	c.endSearch(p, time.Now(), false)
+	p.dropSide()
+}
+
+func (c *Conn) closeSides() {
+	for _, p := range *c.peers.Load() {
+		c.closeSidesOf(p)
+	}
+}
+
+// socketTo returns the socket by which to reach a peer at an address.
+func (c *Conn) socketTo(p *peer, addr netip.AddrPort) *udp.Conn {
+	if p.side != nil && p.side.peer == addr {
+		return p.side.conn
+	}
+	return c.sockets.to(addr.Addr())
+}
