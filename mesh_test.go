@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ type mesh struct {
 	cfg     coord.Config
 	coord   *coord.Server
 	authKey string
+	nodes   []*Server     // that came up
 	log     *lockedBuffer // of all nodes, at debug level
 
 	control, relay         service
@@ -142,14 +144,39 @@ func (m *mesh) server(name string) *Server {
 	return s
 }
 
-// up returns a node of the mesh that is up.
+// up returns a node of the mesh that is up, and that those that came up before
+// know.
 func (m *mesh) up(name string) *Server {
 	m.t.Helper()
 	s := m.server(name)
 	if _, err := s.Up(testCtx(m.t)); err != nil {
 		m.t.Fatalf("%s does not come up: %v", name, err)
 	}
+	for _, other := range m.nodes {
+		if other.Status().State == StateRunning {
+			eventually(m.t, "they know "+name, func() bool { return slices.ContainsFunc(other.Status().Peers, s.is) })
+		}
+	}
+	m.nodes = append(m.nodes, s)
 	return s
+}
+
+// is reports whether a peer is the node.
+func (s *Server) is(p PeerStatus) bool { return p.Key == s.Status().Self.Key }
+
+// eventually waits until something holds that nobody tells.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	ctx := testCtx(t)
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !holds() {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			t.Fatalf("it does not happen that %s", what)
+		}
+	}
 }
 
 // A lockedBuffer is a log that may be written and read at once.

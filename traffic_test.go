@@ -135,16 +135,17 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
+	toB := func() PeerStatus {
+		peers := a.Status().Peers
+		return peers[slices.IndexFunc(peers, b.is)]
+	}
+	eventually(t, "b is reached directly", func() bool { return toB().Path.Relay == "" })
 	status := a.Status()
 	if status.State != StateRunning || status.Err != nil || status.Self.Name != "a.mesh.internal" {
 		t.Errorf("the status is %+v", status)
 	}
-	i := slices.IndexFunc(status.Peers, func(p PeerStatus) bool { return p.Name == "b.mesh.internal" })
-	if i < 0 {
-		t.Fatalf("b is not among %+v", status.Peers)
-	}
-	p := status.Peers[i]
-	if !p.Path.Direct.Addr().IsLoopback() || p.Path.Relay != "" || p.BytesSent == 0 || p.BytesReceived == 0 || p.LastHandshake.IsZero() || !p.Online {
+	p := toB()
+	if p.Name != "b.mesh.internal" || !p.Path.Direct.Addr().IsLoopback() || p.Path.Relay != "" || p.BytesSent == 0 || p.BytesReceived == 0 || p.LastHandshake.IsZero() || !p.Online {
 		t.Errorf("b is %+v", p)
 	}
 }
