@@ -17,6 +17,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(nodeVariable) != "" {
+		serveNode()
+		return
+	}
 	flag.Parse()
 	keepToLoopback()
 	stderr := &theirLog{}

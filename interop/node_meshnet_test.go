@@ -52,6 +52,16 @@ func (n *meshnetNode) peers(context.Context) ([]string, error) {
 	return names, nil
 }
 
+// path is how packets to a peer go, or would go.
+func (n *meshnetNode) path(peer key.NodePublic) meshnet.Path {
+	for _, p := range n.Status().Peers {
+		if p.Key == peer {
+			return p.Path
+		}
+	}
+	return meshnet.Path{}
+}
+
 // peer returns the node's view of the peer with that short name.
 func (n *meshnetNode) peer(host string) (meshnet.PeerStatus, bool) {
 	peers := n.Status().Peers

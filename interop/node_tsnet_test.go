@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"tailscale.com/client/local"
+	"tailscale.com/ipn/ipnstate"
 	"tailscale.com/ipn/store/mem"
 	"tailscale.com/tailcfg"
 	"tailscale.com/tsnet"
 
+	"github.com/meshnet-go/meshnet"
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -65,6 +67,21 @@ func (n *tsnetNode) peers(ctx context.Context) ([]string, error) {
 		names = append(names, strings.TrimSuffix(p.DNSName, "."))
 	}
 	return names, nil
+}
+
+// path is how packets to a peer go, or would go. It asks magicsock, because the
+// local client's answer takes long to make.
+func (n *tsnetNode) path(peer key.NodePublic) meshnet.Path {
+	status := &ipnstate.StatusBuilder{WantPeers: true}
+	n.Sys().MagicSock.Get().UpdateStatus(status)
+	p := status.Status().Peer[theirNodePublic(peer)]
+	switch {
+	case p == nil:
+		return meshnet.Path{}
+	case p.CurAddr != "":
+		return meshnet.Path{Direct: netip.MustParseAddrPort(p.CurAddr)}
+	}
+	return meshnet.Path{Relay: p.Relay}
 }
 
 // ping waits for the answer to a ping.
