@@ -261,6 +261,42 @@ func TestSilentGateway(t *testing.T) {
 	})
 }
 
+// TestAMappingIsKnownAgain has a gateway that keeps mappings, and gives them
+// to nobody but their owner, while we believe it gone.
+func TestAMappingIsKnownAgain(t *testing.T) {
+	t.Run("silence", func(t *testing.T) {
+		behind(t, func(t *testing.T, r *router, c *Client) {
+			r.pcp = true
+			start(c)
+			after(time.Second)
+			r.set(func(r *router) { r.silent = true })
+			after(checkEvery + time.Minute)
+			r.set(func(r *router) { r.silent = false })
+			after(maxPause)
+			wantMapping(t, "after a silence", c, outside)
+			r.took()
+			after(checkEvery)
+			if got := r.took(); len(got) != 1 {
+				t.Errorf("after a silence: %q, want one check", got)
+			}
+		})
+	})
+	t.Run("another network", func(t *testing.T) {
+		behind(t, func(t *testing.T, r *router, c *Client) {
+			r.pcp = true
+			start(c)
+			after(time.Second)
+			r.set(func(r *router) { r.silent = true }) // we are gone before we could say so
+			c.SetGateway(netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.7"))
+			after(time.Minute)
+			r.set(func(r *router) { r.silent = false })
+			c.SetGateway(gate, self)
+			after(time.Second)
+			wantMapping(t, "back again", c, outside)
+		})
+	})
+}
+
 func TestRefusedRenewal(t *testing.T) {
 	behind(t, func(t *testing.T, r *router, c *Client) {
 		r.pcp = true

@@ -22,6 +22,7 @@ func (t target) complete() bool { return t.gateway.Is4() && t.self.Is4() && t.po
 // lan is how we talk to the gateway of a target.
 type lan struct {
 	target
+	nonce  pcpNonce
 	listen func(ctx context.Context, network, addr string) (net.PacketConn, error)
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 }

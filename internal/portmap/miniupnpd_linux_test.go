@@ -182,7 +182,7 @@ func TestClientWithMiniupnpd(t *testing.T) {
 // TestMappersWithMiniupnpd does with every protocol all that a mapper can.
 func TestMappersWithMiniupnpd(t *testing.T) {
 	l := newLaboratory(t, "yes", "yes")
-	home := &lan{target{gate, self, port}, l.listen, l.dial}
+	home := &lan{target: target{gate, self, port}, listen: l.listen, dial: l.dial}
 	found, err := home.search(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +193,7 @@ func TestMappersWithMiniupnpd(t *testing.T) {
 	// The search does not wait for SSDP when it has found something else, and
 	// miniupnpd answers that when it has nothing else to do.
 	location := &url.URL{Scheme: "http", Host: netip.AddrPortFrom(gate, 5000).String(), Path: "/rootDesc.xml"}
-	for _, m := range []mapper{newPCPMapper(home), &natpmpMapper{lan: home}, &upnpMapper{lan: home, location: location}} {
+	for _, m := range []mapper{&pcpMapper{lan: home}, &natpmpMapper{lan: home}, &upnpMapper{lan: home, location: location}} {
 		t.Run(m.name(), func(t *testing.T) {
 			first, err := m.add(t.Context())
 			if err != nil {

@@ -2,6 +2,7 @@ package portmap
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -64,6 +65,14 @@ const (
 
 // pcpNonce tells the owner of a mapping from those who only know its ports.
 type pcpNonce [12]byte
+
+// nonceOf returns the nonce for a target, the same for one secret: a gateway
+// that still has the mapping, after silence or because we come back to its
+// network, lets nobody renew it who has another (RFC 6887 section 11.3).
+func nonceOf(secret [32]byte, t target) pcpNonce {
+	sum := sha256.Sum256(fmt.Appendf(secret[:], "%v %v %d", t.gateway, t.self, t.port))
+	return pcpNonce(sum[:])
+}
 
 // pcpMapRequest asks for a mapping, for it to last longer, or, with no
 // lifetime, for its end.

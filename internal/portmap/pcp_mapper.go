@@ -2,7 +2,6 @@ package portmap
 
 import (
 	"context"
-	"crypto/rand"
 	"net/netip"
 	"time"
 )
@@ -10,15 +9,8 @@ import (
 // pcpMapper makes a mapping by PCP.
 type pcpMapper struct {
 	*lan
-	nonce    pcpNonce
 	external netip.AddrPort // once mapped
 	epoch    epoch
-}
-
-func newPCPMapper(l *lan) *pcpMapper {
-	m := &pcpMapper{lan: l}
-	rand.Read(m.nonce[:]) // never fails: crypto/rand ends the program instead
-	return m
 }
 
 func (m *pcpMapper) name() string { return "PCP" }

@@ -12,6 +12,7 @@ package portmap
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -35,6 +36,7 @@ type Config struct {
 // the port. Its methods may be called from any goroutine.
 type Client struct {
 	cfg     Config
+	secret  [32]byte // for nonces
 	running sync.WaitGroup
 	changed chan struct{}
 	again   chan struct{} // has an element when run is to look again now
@@ -65,6 +67,7 @@ func New(cfg Config) *Client {
 		again:    make(chan struct{}, 1),
 		outdated: func() {},
 	}
+	rand.Read(c.secret[:]) // never fails: crypto/rand ends the program instead
 	c.running.Go(c.run)
 	return c
 }

@@ -37,7 +37,8 @@ type router struct {
 	description  string                            // instead of the usual
 	web          func(*http.Request) (int, string) // instead of the usual
 	reply        func(from netip.AddrPort, b []byte) (netip.AddrPort, []byte)
-	mappings     map[uint16]netip.AddrPort // external port to ours
+	mappings     map[uint16]netip.AddrPort   // external port to ours
+	nonces       map[netip.AddrPort]pcpNonce // of mappings made by PCP, by ours
 	requests     []string
 	sockets      map[netip.AddrPort]*socket
 	nextPort     uint16
@@ -52,6 +53,7 @@ func newRouter() *router {
 		started:  time.Now().Add(-time.Hour),
 		location: "http://192.168.1.1:5000/rootDesc.xml",
 		mappings: map[uint16]netip.AddrPort{},
+		nonces:   map[netip.AddrPort]pcpNonce{},
 		sockets:  map[netip.AddrPort]*socket{},
 		nextPort: 50000,
 	}
@@ -66,7 +68,11 @@ func (r *router) set(change func(*router)) {
 
 // restart has the router lose its mappings.
 func (r *router) restart() {
-	r.set(func(r *router) { r.started, r.mappings = time.Now(), map[uint16]netip.AddrPort{} })
+	r.set(func(r *router) {
+		r.started = time.Now()
+		clear(r.mappings)
+		clear(r.nonces)
+	})
 }
 
 // took returns the requests since the last time.
@@ -116,12 +122,19 @@ func (r *router) answerPCP(from netip.AddrPort, b []byte) []byte {
 		reply[3] = max(reply[3], r.refuse)
 		port, external = binary.BigEndian.Uint16(b[40:]), binary.BigEndian.Uint16(b[42:])
 		r.requests = append(r.requests, fmt.Sprintf("PCP map %d for %d", port, lifetime))
+		if owner, ok := r.nonces[netip.AddrPortFrom(client, port)]; ok && owner != pcpNonce(b[24:]) {
+			reply[3] = 2 // not authorized
+		}
 	} else {
 		r.requests = append(r.requests, "PCP announce")
 	}
 	given := min(time.Duration(lifetime)*time.Second, r.lifetime)
 	if opcode == pcpMap && reply[3] == 0 {
-		external = r.change(netip.AddrPortFrom(client, port), external, given > 0)
+		ours := netip.AddrPortFrom(client, port)
+		external = r.change(ours, external, given > 0)
+		if r.nonces[ours] = pcpNonce(b[24:]); given == 0 {
+			delete(r.nonces, ours)
+		}
 	}
 	reply = binary.BigEndian.AppendUint32(reply, uint32(given/time.Second))
 	reply = binary.BigEndian.AppendUint32(reply, r.epoch())

@@ -33,7 +33,7 @@ func (c *Client) run() {
 		}
 		k := &keeper{
 			Client: c,
-			lan:    &lan{target: t, listen: c.cfg.ListenPacket, dial: c.cfg.DialContext},
+			lan:    &lan{target: t, nonce: nonceOf(c.secret, t), listen: c.cfg.ListenPacket, dial: c.cfg.DialContext},
 			log:    c.cfg.Logger.With("gateway", t.gateway, "port", t.port),
 		}
 		k.keep(ctx)

@@ -122,7 +122,7 @@ func (l *lan) find(ctx context.Context) (mapper, lease, Services, error) {
 	}
 	var errs []error
 	if found.pcp {
-		m := newPCPMapper(l)
+		m := &pcpMapper{lan: l}
 		got, err := m.add(ctx)
 		if err == nil || ctx.Err() != nil {
 			return m, got, found.services(), err
