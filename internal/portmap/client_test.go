@@ -62,13 +62,13 @@ func TestProtocols(t *testing.T) {
 		last   string // the request that made it
 		want   Services
 	}{
-		{"PCP", func(r *router) { r.pcp = true }, 0, "PCP map 41641 for 7200", Services{PCP: true}},
-		{"NAT-PMP", func(r *router) { r.natpmp = true }, firstWait, "NAT-PMP address", Services{NATPMP: true}},
-		{"UPnP 1", func(r *router) { r.upnp = 1 }, firstWait, "UPnP AddPortMapping", Services{UPnP: true}},
-		{"UPnP 2", func(r *router) { r.upnp = 2 }, firstWait, "UPnP AddAnyPortMapping", Services{UPnP: true}},
-		{"all", func(r *router) { r.pcp, r.natpmp, r.upnp = true, true, 1 }, 0, "PCP map 41641 for 7200", Services{PCP: true}},
-		{"all but PCP", func(r *router) { r.natpmp, r.upnp = true, 1 }, firstWait, "NAT-PMP address", Services{NATPMP: true, UPnP: true}},
-		{"a slow one", func(r *router) { r.natpmp, r.delay = true, 400*time.Millisecond }, 2 * time.Second, "NAT-PMP address", Services{NATPMP: true}},
+		{"PCP", func(r *router) { r.pcp = true }, 0, "PCP map 41641 for 7200", Services{Searched: true, PCP: true}},
+		{"NAT-PMP", func(r *router) { r.natpmp = true }, firstWait, "NAT-PMP map 41641 for 7200", Services{Searched: true, NATPMP: true}},
+		{"UPnP 1", func(r *router) { r.upnp = 1 }, firstWait, "UPnP AddPortMapping", Services{Searched: true, UPnP: true}},
+		{"UPnP 2", func(r *router) { r.upnp = 2 }, firstWait, "UPnP AddAnyPortMapping", Services{Searched: true, UPnP: true}},
+		{"all", func(r *router) { r.pcp, r.natpmp, r.upnp = true, true, 1 }, 0, "PCP map 41641 for 7200", Services{Searched: true, PCP: true}},
+		{"all but PCP", func(r *router) { r.natpmp, r.upnp = true, 1 }, firstWait, "NAT-PMP map 41641 for 7200", Services{Searched: true, NATPMP: true, UPnP: true}},
+		{"a slow one", func(r *router) { r.natpmp, r.delay = true, 400*time.Millisecond }, 2 * time.Second, "NAT-PMP map 41641 for 7200", Services{Searched: true, NATPMP: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			behind(t, func(t *testing.T, r *router, c *Client) {
@@ -106,7 +106,7 @@ func TestRefusalsLeadToTheNextProtocol(t *testing.T) {
 		start(c)
 		after(time.Second)
 		wantMapping(t, "by UPnP", c, outside)
-		if want := (Services{true, true, true}); c.Services() != want {
+		if want := (Services{true, true, true, true}); c.Services() != want {
 			t.Errorf("the gateway speaks %+v, want %+v", c.Services(), want)
 		}
 	})
@@ -116,6 +116,13 @@ func TestNothingThere(t *testing.T) {
 	behind(t, func(t *testing.T, r *router, c *Client) {
 		start(c)
 		after(time.Second)
+		if c.Services().Searched {
+			t.Error("what the gateway speaks is known before the search is over")
+		}
+		after(time.Second)
+		if want := (Services{Searched: true}); c.Services() != want {
+			t.Errorf("the gateway speaks %+v", c.Services())
+		}
 		wantMapping(t, "without an answer", c, none())
 		r.set(func(r *router) { r.pcp = true })
 		after(10 * time.Second)
@@ -414,6 +421,43 @@ func TestCloseAtAnyMoment(t *testing.T) {
 			start(c) // has no effect
 		})
 	}
+}
+
+// TestErrorsWhileWaiting has a system report that what we sent to one port was
+// refused, and that what somebody sent is too large.
+func TestErrorsWhileWaiting(t *testing.T) {
+	for n, want := range map[int]netip.AddrPort{maxFailures: outside, maxFailures + 1: none()} {
+		behind(t, func(t *testing.T, r *router, c *Client) {
+			r.upnp = 1
+			r.failures = n
+			start(c)
+			after(time.Second)
+			wantMapping(t, "in spite of errors", c, want)
+		})
+	}
+}
+
+// TestNothingIsLeftByWhatFails has a gateway that speaks NAT-PMP, but does not
+// tell its address.
+func TestNothingIsLeftByWhatFails(t *testing.T) {
+	behind(t, func(t *testing.T, r *router, c *Client) {
+		r.natpmp = true
+		asked := 0
+		r.reply = func(from netip.AddrPort, b []byte) (netip.AddrPort, []byte) {
+			if b[1] == natpmpResponse|natpmpAddress {
+				if asked++; asked > 1 { // the search is answered
+					b[3] = 3
+				}
+			}
+			return from, b
+		}
+		start(c)
+		after(time.Second)
+		wantMapping(t, "without an address", c, none())
+		if got := r.mapped(); len(got) != 0 {
+			t.Errorf("the router has mappings %v", got)
+		}
+	})
 }
 
 func TestSocketsThatCannotBeOpened(t *testing.T) {

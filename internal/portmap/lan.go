@@ -86,6 +86,11 @@ func (l *lan) ask(ctx context.Context, request []byte, accept func(reply []byte)
 	return errSilent
 }
 
+// maxFailures is how many errors we take while we wait for datagrams. Some
+// systems report that an earlier one was refused, or that one which came is too
+// large, both of which says nothing about the next.
+const maxFailures = 16
+
 // receive hands datagrams to take until it returns true, or until the time is
 // over, which is no error.
 func receive(pc net.PacketConn, wait time.Duration, take func(from netip.AddrPort, b []byte) bool) (taken bool, err error) {
@@ -93,14 +98,17 @@ func receive(pc net.PacketConn, wait time.Duration, take func(from netip.AddrPor
 		return false, err
 	}
 	b := make([]byte, maxReply)
-	for {
+	for failures := 0; ; {
 		n, addr, err := pc.ReadFrom(b)
 		var timeout net.Error
 		if errors.As(err, &timeout) && timeout.Timeout() {
 			return false, nil
 		}
 		if err != nil {
-			return false, err
+			if failures++; failures > maxFailures || errors.Is(err, net.ErrClosed) {
+				return false, err
+			}
+			continue
 		}
 		if from, ok := addr.(*net.UDPAddr); ok && take(unmapped(from), b[:n]) {
 			return true, nil

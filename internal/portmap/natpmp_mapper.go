@@ -20,15 +20,16 @@ func (m *natpmpMapper) add(ctx context.Context) (lease, error) {
 	if suggested == 0 {
 		suggested = m.port
 	}
-	mapped, err := m.request(ctx, natpmpMapUDP, appendNATPMPMap(nil, m.port, suggested, askedLifetime))
-	if err != nil {
-		return lease{}, err
-	}
+	// First what leaves nothing behind if the other fails.
 	address, err := m.request(ctx, natpmpAddress, appendNATPMPAddress(nil))
 	if err != nil {
 		return lease{}, err
 	}
-	m.epoch.goesOn(time.Now(), address.epoch) // if not, the request has made the mapping anew
+	mapped, err := m.request(ctx, natpmpMapUDP, appendNATPMPMap(nil, m.port, suggested, askedLifetime))
+	if err != nil {
+		return lease{}, err
+	}
+	m.epoch.goesOn(time.Now(), mapped.epoch) // if not, the request has made the mapping anew
 	got, err := lease{netip.AddrPortFrom(address.address, mapped.external), mapped.lifetime}.usable()
 	m.external = got.external
 	return got, err

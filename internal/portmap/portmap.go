@@ -108,8 +108,9 @@ func (c *Client) Mapping() netip.AddrPort {
 	return c.mapping
 }
 
-// Services returns what the gateway was last found to speak. One that speaks
-// PCP may do so before it has shown that it speaks others.
+// Services returns what the gateway was last found to speak, of which nothing is
+// known before the first search has ended, nor while there is no gateway. One
+// that speaks PCP may do so before it has shown that it speaks others.
 func (c *Client) Services() Services {
 	c.mu.Lock()
 	defer c.mu.Unlock()

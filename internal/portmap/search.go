@@ -10,7 +10,10 @@ import (
 )
 
 // Services are the protocols that a gateway speaks.
-type Services struct{ PCP, NATPMP, UPnP bool }
+type Services struct {
+	Searched          bool // else the rest is not known
+	PCP, NATPMP, UPnP bool
+}
 
 // finding is what a search found.
 type finding struct {
@@ -23,7 +26,9 @@ const maxDevices = 4
 
 func (f *finding) any() bool { return f.pcp || f.natpmp || len(f.devices) > 0 }
 
-func (f *finding) services() Services { return Services{f.pcp, f.natpmp, len(f.devices) > 0} }
+func (f *finding) services() Services {
+	return Services{Searched: true, PCP: f.pcp, NATPMP: f.natpmp, UPnP: len(f.devices) > 0}
+}
 
 // search asks the gateway in all protocols at once what it speaks, in requests
 // that have no effect. It ends when it has found something and its time is
@@ -118,7 +123,7 @@ func (f *finding) takeDevice(b []byte, gateway netip.Addr) {
 func (l *lan) find(ctx context.Context) (mapper, lease, Services, error) {
 	found, err := l.search(ctx, true)
 	if err != nil {
-		return nil, lease{}, Services{}, err
+		return nil, lease{}, Services{Searched: true}, err
 	}
 	var errs []error
 	if found.pcp {
@@ -129,7 +134,7 @@ func (l *lan) find(ctx context.Context) (mapper, lease, Services, error) {
 		}
 		errs = append(errs, err)
 		if found, err = l.search(ctx, false); err != nil {
-			return nil, lease{}, Services{}, errors.Join(append(errs, err)...)
+			return nil, lease{}, Services{Searched: true}, errors.Join(append(errs, err)...)
 		}
 	}
 	for _, m := range l.otherMappers(found) {
