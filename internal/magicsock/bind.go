@@ -33,7 +33,7 @@ func (b *bind) Open(uint16) ([]conn.ReceiveFunc, uint16, error) {
 		return nil, 0, conn.ErrBindAlreadyOpen
 	}
 	select {
-	case <-b.conn.closing:
+	case <-b.conn.ctx.Done():
 		return nil, 0, net.ErrClosed
 	default:
 	}

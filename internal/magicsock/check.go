@@ -39,22 +39,19 @@ type answer struct {
 // checked does what the state of the network wants done, after an event.
 func (c *Conn) checked() {
 	c.check.SetActive(len(c.schedule.byTime) > 0)
-	for again := true; again; {
-		out := c.check.Tick(time.Now())
-		for _, p := range out.Probes {
-			c.probe(p)
-		}
-		for _, region := range out.HTTPS {
-			c.check.HandleProbe(region, 0, false) // latencies are measured by UDP alone
-		}
-		if out.Changed {
-			c.report = c.check.Report()
-			c.netInfo = c.report.NetInfo()
-			c.setHome(c.report.Home)
-			c.publish()
-			c.routeAll()
-		}
-		again = len(out.HTTPS) > 0 // which has been answered
+	out := c.check.Tick(time.Now())
+	for _, p := range out.Probes {
+		c.probe(p)
+	}
+	for _, p := range out.HTTPS {
+		c.background.Go(func() { c.probeHTTPS(p) })
+	}
+	if out.Changed {
+		c.report = c.check.Report()
+		c.netInfo = c.report.NetInfo()
+		c.setHome(c.report.Home)
+		c.publish()
+		c.routeAll()
 	}
 	if next := c.check.Deadline(); next.IsZero() {
 		c.checkTimer.Stop()
@@ -115,15 +112,8 @@ func (c *Conn) probe(p netcheck.Probe) {
 
 // lookup finds an address of a STUN server, until the Conn is closed.
 func (c *Conn) lookup(host string, ip6 bool) (netip.Addr, bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	ctx, cancel := context.WithTimeout(c.ctx, lookupTimeout)
 	defer cancel()
-	go func() {
-		select {
-		case <-c.closing:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	network := "ip4"
 	if ip6 {
 		network = "ip6"
@@ -133,6 +123,23 @@ func (c *Conn) lookup(host string, ip6 bool) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	return found[0].Unmap(), true
+}
+
+// httpsTimeout is how long a State waits for the result of an HTTPSProbe.
+const httpsTimeout = 5 * time.Second
+
+// probeHTTPS measures how far a region is, for where UDP is blocked.
+func (c *Conn) probeHTTPS(p netcheck.HTTPSProbe) {
+	ctx, cancel := context.WithTimeout(c.ctx, httpsTimeout)
+	defer cancel()
+	latency, err := c.relays.ProbeLatency(ctx, p.Region)
+	if err != nil {
+		c.log.Debug("the latency of a relay cannot be measured", "region", p.Region, "err", err)
+	}
+	c.do(func() {
+		c.check.HandleProbe(p, latency, err == nil)
+		c.checked()
+	})
 }
 
 func (c *Conn) request(p netcheck.Probe, to netip.AddrPort) {

@@ -41,6 +41,7 @@ func (l *lan) node(t *testing.T, addr string, host netip.Addr) *node {
 	})
 	n.SetDERPMap(testMap(1, 2))
 	n.SetHost(Host{Addrs: []netip.Addr{host}})
+	n.waitForHome()
 	return n
 }
 

@@ -19,7 +19,7 @@ func (c *Conn) loop() {
 	defer c.pathTimer.Stop()
 	for {
 		select {
-		case <-c.closing:
+		case <-c.ctx.Done():
 			return
 		case call := <-c.calls:
 			call()

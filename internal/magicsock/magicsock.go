@@ -76,14 +76,14 @@ type Conn struct {
 	failures  chan failure
 	answers   chan answer
 
-	background sync.WaitGroup // goroutines that look up names, and that read side sockets
+	background sync.WaitGroup // goroutines that ask for names and latencies, and that read side sockets
 
 	released chan relay.Packet // of strangers, from the loop back to receivers
 	sideways chan *arrivals    // from side sockets
 
-	closing chan struct{} // closed by Close
+	ctx     context.Context // done when the Conn is closed
+	close   func()
 	stopped chan struct{} // closed when the loop has ended
-	shut    sync.Once
 
 	// Owned by the loop.
 	node       key.NodePublic
@@ -114,6 +114,8 @@ type relays interface {
 	// Send copies packet, and loses it rather than wait.
 	Send(region int, dst key.NodePublic, packet []byte) error
 	Recv() <-chan relay.Packet
+	// ProbeLatency measures how far a region is, over HTTPS.
+	ProbeLatency(ctx context.Context, region int) (time.Duration, error)
 	Connected(region int) bool
 	Check()                   // makes dead connections anew
 	Changed() <-chan struct{} // after a change of Connected
@@ -150,7 +152,6 @@ func newConn(cfg Config, relays relays) *Conn {
 		failures:    make(chan failure, 64),
 		released:    make(chan relay.Packet, maxEarly),
 		sideways:    make(chan *arrivals),
-		closing:     make(chan struct{}),
 		stopped:     make(chan struct{}),
 		check:       netcheck.New(),
 		netInfo:     new(tailcfg.NetInfo),
@@ -160,6 +161,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		freshTimer:  stoppedTimer(),
 		pathTimer:   stoppedTimer(),
 	}
+	c.ctx, c.close = context.WithCancel(context.Background())
 	if !cfg.NoPortProbing {
 		c.moreSockets = cfg.ListenPacket
 	}
@@ -239,8 +241,9 @@ type Local struct {
 	Connected bool
 	// Endpoints are where peers may find us on the underlay.
 	Endpoints []Endpoint
-	// MTU has the peers to which packets in the tunnel may be larger than 1,280
-	// bytes, and how large. It must not be modified.
+	// MTU has the peers to which WireGuard messages may be larger than
+	// path.BaseMTU, and the size in bytes of the largest. It must not be
+	// modified.
 	MTU map[key.NodePublic]int
 	// BehindNAT is whether the world sees another IPv4 address than ours.
 	BehindNAT bool
@@ -269,6 +272,9 @@ type PeerInfo struct {
 	// Relay is the region through which packets to the peer go, or 0 when
 	// none has to.
 	Relay int
+	// MTU is the size in bytes of the largest WireGuard message that Direct
+	// carries.
+	MTU int
 }
 
 // PeerInfo returns what is known now of the peer with a key, and whether there
@@ -279,13 +285,13 @@ func (c *Conn) PeerInfo(k key.NodePublic) (PeerInfo, bool) {
 		return PeerInfo{}, false
 	}
 	r := p.route.Load()
-	return PeerInfo{Direct: r.direct, Relay: r.region}, true
+	return PeerInfo{Direct: r.direct, Relay: r.region, MTU: r.mtu}, true
 }
 
 // Close ends all connections and waits for its goroutines. The Bind's
 // ReceiveFuncs return [net.ErrClosed]. Closing twice is allowed.
 func (c *Conn) Close() error {
-	c.shut.Do(func() { close(c.closing) })
+	c.close()
 	<-c.stopped
 	c.background.Wait()
 	c.sockets.close()

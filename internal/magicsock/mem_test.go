@@ -1,6 +1,8 @@
 package magicsock
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -68,6 +70,15 @@ func (p *memPool) SetKey(k key.NodePrivate) {
 	p.relays.mu.Lock()
 	defer p.relays.mu.Unlock()
 	p.key = k.Public()
+}
+
+func (p *memPool) ProbeLatency(ctx context.Context, region int) (time.Duration, error) {
+	p.relays.mu.Lock()
+	defer p.relays.mu.Unlock()
+	if p.relays.down[region] {
+		return 0, errors.New("the region is down")
+	}
+	return time.Duration(region) * 10 * time.Millisecond, nil
 }
 
 func (p *memPool) SetMap(m *derpmap.Map) {

@@ -7,24 +7,12 @@ import (
 	"github.com/meshnet-go/meshnet/key"
 )
 
-// A WireGuard message is this much larger than the packet in it, which is padded
-// to a multiple of messagePadding.
-const (
-	messageOverhead = 32
-	messagePadding  = 16
-)
-
-// packetSize returns the size of the largest packet in the tunnel whose message
-// is no larger than size.
-func packetSize(size int) int { return (size - messageOverhead) &^ (messagePadding - 1) }
-
 // setMTU notes the size of the largest message that the path to a peer carries,
-// and lets the parent know if packets are to be larger or smaller than they
-// were.
+// and lets the parent know if that is news.
 func (c *Conn) setMTU(p *peer, size int) {
 	mtu := 0
 	if size > path.BaseMTU {
-		mtu = packetSize(size)
+		mtu = size
 	}
 	if mtu == c.mtus[p.key] {
 		return

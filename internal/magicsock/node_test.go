@@ -53,7 +53,19 @@ func (r *memRelays) memNode(t *testing.T, addr string) *node {
 	t.Helper()
 	n := newNode(t, addr, func(cfg Config) *Conn { return newConn(cfg, r.pool(cfg.Node.Public())) })
 	n.SetDERPMap(testMap(1, 2))
+	n.waitForHome()
 	return n
+}
+
+// waitForHome waits until the node can be reached, and leaves word of that.
+func (n *node) waitForHome() {
+	for n.Local().HomeDERP == 0 {
+		<-n.Changed()
+	}
+	select {
+	case n.changed <- struct{}{}:
+	default:
+	}
 }
 
 func (n *node) must(t *testing.T, err error) {

@@ -26,7 +26,7 @@ func (c *Conn) receive(closed <-chan struct{}, to *received) error {
 		select {
 		case <-closed:
 			return net.ErrClosed
-		case <-c.closing:
+		case <-c.ctx.Done():
 			return net.ErrClosed
 		case packet := <-c.released:
 			c.take(packet, to)

@@ -38,7 +38,7 @@ func (c *Conn) readError(err error, closed <-chan struct{}) error {
 	select {
 	case <-closed:
 		return net.ErrClosed
-	case <-c.closing:
+	case <-c.ctx.Done():
 		return net.ErrClosed
 	default:
 	}

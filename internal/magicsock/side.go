@@ -110,7 +110,7 @@ func (c *Conn) arrive(s *sideSocket, in *arrivals) bool {
 		<-in.taken
 		return true
 	case <-s.closed:
-	case <-c.closing:
+	case <-c.ctx.Done():
 	}
 	return false
 }
