@@ -1,6 +1,7 @@
 package meshnet
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/meshnet-go/meshnet/internal/netmap"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/internal/wg"
+	"github.com/meshnet-go/meshnet/key"
 )
 
 // apply puts a network map into force, receivers before senders: whoever can
@@ -28,6 +30,28 @@ func (n *node) apply(m *netmap.Map, now time.Time) error {
 	}
 	n.magic.PeersReady()
 	return nil
+}
+
+// setMTUs lets the stack know how large packets to peers may be, of those whose
+// direct path carries more than others. messages are the sizes of WireGuard's.
+// It is for the peer's own addresses: who is behind it may take less.
+func (n *node) setMTUs(messages map[key.NodePublic]int) {
+	if n.mtus == nil && len(messages) == 0 || maps.Equal(n.mtus, messages) {
+		return
+	}
+	n.mtus = messages
+	raised := make(map[netip.Prefix]int, 2*len(messages))
+	m := n.view.load().netMap
+	for k, size := range messages {
+		peer, ok := m.ByKey(k)
+		if !ok {
+			continue
+		}
+		for _, addr := range peer.Addresses {
+			raised[addr] = wg.PacketSize(size)
+		}
+	}
+	n.stack.SetMTUs(raised)
 }
 
 // cutAllOff ends the exchange of packets: the node is not in the mesh, and the

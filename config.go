@@ -31,6 +31,7 @@ type config struct {
 	onAuthURL     func(url string)
 	allowUnsigned bool
 	port          uint16
+	noPortProbing bool
 	listenPacket  func(ctx context.Context, network, addr string) (net.PacketConn, error)
 	interfaces    func() ([]netip.Prefix, error)
 	gateway       func() (netip.Addr, bool)
@@ -49,6 +50,7 @@ func (s *Server) config() (config, error) {
 		onAuthURL:     s.OnAuthURL,
 		allowUnsigned: s.AllowUnsignedPeers,
 		port:          s.Port,
+		noPortProbing: s.NoPortProbing,
 		listenPacket:  s.Underlay.listenPacket(),
 		interfaces:    s.Underlay.Interfaces,
 		gateway:       s.Underlay.Gateway,

@@ -76,6 +76,14 @@ type Server struct {
 	// so is any.
 	Port uint16
 
+	// NoPortProbing leaves it to the relay to reach a meshnet node that is
+	// behind a NAT which gives every destination another port, from behind a NAT
+	// that lets in only who was sent to, and the other way round. Otherwise, when
+	// the usual ways to a direct path have failed, both nodes look for one by
+	// pings to many ports: less than 200 small packets a second, for 20 seconds,
+	// from up to 256 sockets.
+	NoPortProbing bool
+
 	// AdvertiseTags are the tags that the node asks for, such as "tag:web".
 	// What it gets is the coordinator's decision. (Headscale takes tags only
 	// from the auth key, and refuses a node that sends both.)

@@ -40,7 +40,8 @@ type node struct {
 
 	// Of run.
 	id     identity
-	judged time.Time // when it was last decided whose key in the map has expired
+	judged time.Time              // when it was last decided whose key in the map has expired
+	mtus   map[key.NodePublic]int // that the stack knows; as in magicsock.Local
 }
 
 func newNode(cfg config) (*node, error) {
@@ -78,6 +79,8 @@ func (n *node) makeParts() (err error) {
 		DialContext:  n.cfg.dial,
 		RootCAs:      n.cfg.rootCAs,
 		Logger:       n.cfg.log,
+
+		NoPortProbing: n.cfg.noPortProbing,
 	})
 	n.host = newHostNet(n.cfg)
 	n.magic.SetHost(n.host.host())

@@ -9,6 +9,7 @@ import (
 
 	"github.com/meshnet-go/meshnet/internal/netmap"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
+	"github.com/meshnet-go/meshnet/internal/wg"
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -72,6 +73,11 @@ type Path struct {
 	// Relay is the code of the relay region in use, such as "fra"; empty when
 	// the path is direct or none is known.
 	Relay string
+	// MTU is the size in bytes of the largest IP packet that goes to the peer in
+	// one piece: 1280, and more on a direct path to a meshnet node when the
+	// network beneath carries it. A UDP datagram may be 28 bytes shorter over
+	// IPv4, 48 over IPv6. Zero while no path is known.
+	MTU int
 }
 
 // String is the direct address, "relay" and the region, or "none".
@@ -137,15 +143,15 @@ func describe(m *netmap.Map, p *tailcfg.Node, now time.Time) PeerStatus {
 func (n *node) path(m *netmap.Map, p *tailcfg.Node) Path {
 	info, ok := n.magic.PeerInfo(p.Key)
 	if info.Direct.IsValid() {
-		return Path{Direct: info.Direct}
+		return Path{Direct: info.Direct, MTU: wg.PacketSize(info.MTU)}
 	}
 	if !ok || info.Relay == 0 {
 		return Path{}
 	}
 	if m.DERPMap != nil {
 		if region := m.DERPMap.Regions[info.Relay]; region != nil && region.RegionCode != "" {
-			return Path{Relay: region.RegionCode}
+			return Path{Relay: region.RegionCode, MTU: overlayMTU}
 		}
 	}
-	return Path{Relay: strconv.Itoa(info.Relay)}
+	return Path{Relay: strconv.Itoa(info.Relay), MTU: overlayMTU}
 }

@@ -126,6 +126,43 @@ func TestBulkAndHalfClose(t *testing.T) {
 	}
 }
 
+// Loopback carries packets of 64 KiB: two meshnet nodes find that out and send
+// as much at once.
+func TestLargePackets(t *testing.T) {
+	m := newMesh(t, nil)
+	a, b := m.up("a"), m.up("b")
+	udp, err := b.ListenPacket("udp", ":9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	conn, err := a.Dial(testCtx(t), "udp", "b:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	toB := func() Path {
+		conn.Write([]byte("in use")) // or nobody asks how large a packet may be
+		peers := a.Status().Peers
+		return peers[slices.IndexFunc(peers, b.is)].Path
+	}
+	const large = 60000
+	eventually(t, "packets to b may be large", func() bool { return toB().MTU > large })
+	sent := bytes.Repeat([]byte("large"), large/5)
+	for buf := make([]byte, 1<<16); ; {
+		if _, err := conn.Write(sent); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := udp.ReadFrom(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Equal(buf[:n], sent) {
+			return
+		}
+	}
+}
+
 func TestStatus(t *testing.T) {
 	m := newMesh(t, nil)
 	a, b := m.up("a"), m.up("b")
