@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -73,7 +74,7 @@ func TestClientHears(t *testing.T) {
 	is := func(want Frame) func(Frame) bool {
 		return func(f Frame) bool {
 			return f.Type == want.Type && f.Peer == want.Peer && bytes.Equal(f.Data, want.Data) &&
-				f.Reason == want.Reason && f.ReconnectIn == want.ReconnectIn && f.TryFor == want.TryFor
+				f.Addr == want.Addr && f.Flags == want.Flags && f.Reason == want.Reason && f.ReconnectIn == want.ReconnectIn && f.TryFor == want.TryFor
 		}
 	}
 	raw := string(peer.AppendRaw(nil))
@@ -93,6 +94,11 @@ func TestClientHears(t *testing.T) {
 		{"peer gone, of old", frame(FramePeerGone, raw), Frame{Type: FramePeerGone, Peer: peer}},
 		{"peer gone, of the future", frame(FramePeerGone, raw+"\x01more"), Frame{Type: FramePeerGone, Peer: peer, Reason: PeerGoneNotHere}},
 		{"peer gone, short", frame(FramePeerGone, "short"), Frame{}},
+		{"peer present", appendPresent(nil, peer, netip.MustParseAddrPort("192.0.2.1:7"), PeerRegular|PeerNotIdeal),
+			Frame{Type: FramePeerPresent, Peer: peer, Addr: netip.MustParseAddrPort("192.0.2.1:7"), Flags: PeerRegular | PeerNotIdeal}},
+		{"peer present, somewhere", appendPresent(nil, peer, netip.AddrPort{}, PeerRelay), Frame{Type: FramePeerPresent, Peer: peer, Flags: PeerRelay}},
+		{"peer present, of old", frame(FramePeerPresent, raw), Frame{Type: FramePeerPresent, Peer: peer}},
+		{"peer present, short", frame(FramePeerPresent, raw[:31]), Frame{}},
 		{"pong", frame(FramePong, "12345678"), Frame{Type: FramePong, Data: []byte("12345678")}},
 		{"short pong", frame(FramePong, "1234567"), Frame{}},
 		{"problem", frame(FrameHealth, "no good"), Frame{Type: FrameHealth, Data: []byte("no good")}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/coder/websocket"
@@ -54,6 +55,18 @@ func (a *attempt) measure(ctx context.Context) (took time.Duration, err error) {
 type browserConn struct {
 	net.Conn
 	ws *websocket.Conn
+}
+
+// Write sends p in messages that everybody reads.
+func (c browserConn) Write(p []byte) (n int, err error) {
+	for part := range slices.Chunk(p, maxMessage) {
+		sent, err := c.Conn.Write(part)
+		n += sent
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // Close ends the connection without waiting for the other side's farewell.

@@ -61,16 +61,24 @@ type relay struct {
 
 func newRelay(t testing.TB, cfg ServerConfig) *relay {
 	t.Helper()
+	s := NewServer(cfg)
+	return newRelayOf(t, s, s)
+}
+
+// newRelayOf has a handler answer that may stand before the Server, or in its
+// place.
+func newRelayOf(t testing.TB, s *Server, handler http.Handler) *relay {
+	t.Helper()
 	cert, certName, err := SelfSigned("relay.test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &relay{
-		Server:   NewServer(cfg),
+		Server:   s,
 		listener: newPipes(),
 		node:     &derpmap.Node{Name: "1a", RegionID: 1, HostName: "relay.test", CertName: certName},
 	}
-	web := &http.Server{Handler: r, ErrorLog: log.New(io.Discard, "", 0)}
+	web := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan error, 1)
 	go func() {
 		served <- web.Serve(tls.NewListener(r.listener, r.TLSConfig(&tls.Config{

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/coder/websocket"
@@ -15,6 +16,11 @@ import (
 // subprotocol is what both sides of a WebSocket must name. Without it, early
 // versions of Tailscale meant the ordinary upgrade.
 const subprotocol = "derp"
+
+// maxMessage is the size of the largest message that we send. Tailscale's relays
+// and clients read no message of more than 32 KiB (observed in v1.102.5), though
+// a packet may have twice as much.
+const maxMessage = 16 << 10
 
 func wantsWebSocket(r *http.Request) bool {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
@@ -113,12 +119,15 @@ func endOfWebSocket(err error) error {
 	return err
 }
 
-// Write sends one message.
-func (c *webSocketConn) Write(p []byte) (int, error) {
-	if err := c.ws.Write(context.Background(), websocket.MessageBinary, p); err != nil {
-		return 0, err
+// Write sends p in messages that everybody reads.
+func (c *webSocketConn) Write(p []byte) (n int, err error) {
+	for part := range slices.Chunk(p, maxMessage) {
+		if err := c.ws.Write(context.Background(), websocket.MessageBinary, part); err != nil {
+			return n, err
+		}
+		n += len(part)
 	}
-	return len(p), nil
+	return n, nil
 }
 
 // Close ends the connection without a farewell, which could take seconds.

@@ -1,0 +1,71 @@
+package interop
+
+import (
+	"crypto/tls"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"tailscale.com/derp/derpserver"
+	tstailcfg "tailscale.com/tailcfg"
+	tskey "tailscale.com/types/key"
+
+	"github.com/meshnet-go/meshnet/derp"
+)
+
+// relayHost is a web server with a relay, ours or theirs.
+type relayHost struct {
+	cert     tls.Certificate
+	region   *tstailcfg.DERPRegion
+	requests chan *http.Request // the latest that was made for the relay
+}
+
+// startDERP serves our relay over TLS.
+func startDERP(t *testing.T, cfg derp.ServerConfig) (*derp.Server, *relayHost) {
+	t.Helper()
+	cfg.Logger = newLog(t, "derp.Server").slog()
+	relay := derp.NewServer(cfg)
+	t.Cleanup(func() { check(t, "our relay closes", relay.Close()) })
+	cert, certName, err := derp.SelfSigned(loopback)
+	check(t, "our relay has a certificate", err)
+	return relay, hostRelay(t, relay, relay.TLSConfig(&tls.Config{Certificates: []tls.Certificate{cert}}), cert, certName)
+}
+
+// startTheirDERP serves their relay over TLS, as derper does.
+func startTheirDERP(t *testing.T) *relayHost {
+	t.Helper()
+	relay := derpserver.New(tskey.NewNode(), newLog(t, "derpserver").printf)
+	t.Cleanup(func() { relay.Close() })
+	cert, certName := selfSigned(t)
+	cfg := &tls.Config{
+		NextProtos:     []string{"http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil },
+	}
+	relay.ModifyTLSConfigToAddMetaCert(cfg)
+	return hostRelay(t, derpserver.AddWebSocketSupport(relay, derpserver.Handler(relay)), cfg, cert, certName)
+}
+
+func hostRelay(t *testing.T, handler http.Handler, cfg *tls.Config, cert tls.Certificate, certName string) *relayHost {
+	t.Helper()
+	host := &relayHost{cert: cert, requests: make(chan *http.Request, 100)}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host.requests <- r
+		handler.ServeHTTP(w, r)
+	}))
+	server.Config.ErrorLog = log.New(newLog(t, "the relay's TLS"), "", 0)
+	listener := server.Listener
+	server.Listener = tls.NewListener(listener, cfg)
+	server.Start()
+	t.Cleanup(func() { closeServer(server) })
+	host.region = derpRegion(1, listener.Addr(), -1, certName)
+	return host
+}
+
+// headerSpy notes what requests ask to upgrade to.
+func headerSpy(upgrades chan<- string, handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		upgrades <- r.Header.Get("Upgrade")
+		handler.ServeHTTP(w, r)
+	})
+}
