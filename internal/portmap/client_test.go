@@ -406,6 +406,37 @@ func TestCloseWaitsForASecondAtMost(t *testing.T) {
 	})
 }
 
+// TestCloseWhileUPnPMaps has a gateway that maps at once, and takes its time to
+// say so.
+func TestCloseWhileUPnPMaps(t *testing.T) {
+	for name, taken := range map[string]netip.AddrPort{
+		"ours":      {},
+		"another's": netip.MustParseAddrPort("192.168.1.99:1"),
+	} {
+		for when := time.Duration(0); when < 4*time.Second; when += 100 * time.Millisecond {
+			behind(t, func(t *testing.T, r *router, c *Client) {
+				r.upnp, r.permanent, r.slowWeb = 1, true, 400*time.Millisecond
+				want := 0
+				if taken.IsValid() {
+					r.mappings[port] = taken
+					want = 1
+				}
+				start(c)
+				after(when)
+				before := time.Now()
+				c.Close()
+				if took := time.Since(before); took > removeTimeout {
+					t.Errorf("Close took %v", took)
+				}
+				after(5 * time.Second)
+				if got := r.mapped(); len(got) != want || got[port] != taken {
+					t.Errorf("%s, closed after %v: the router has mappings %v", name, when, got)
+				}
+			})
+		}
+	}
+}
+
 func TestCloseAtAnyMoment(t *testing.T) {
 	for _, when := range []time.Duration{0, time.Microsecond, 100 * time.Millisecond, 300 * time.Millisecond, 450 * time.Millisecond, time.Second} {
 		behind(t, func(t *testing.T, r *router, c *Client) {
@@ -495,6 +526,42 @@ func TestUPnPPermanentMappings(t *testing.T) {
 		c.Close()
 		if got := r.mapped(); len(got) != 0 {
 			t.Errorf("mappings are left: %v", got)
+		}
+	})
+}
+
+func TestUPnPRenewalThatIsAConflict(t *testing.T) {
+	behind(t, func(t *testing.T, r *router, c *Client) {
+		r.upnp, r.jealous = 1, true
+		start(c)
+		after(10 * time.Hour)
+		wantMapping(t, "after hours", c, outside)
+		if got := r.mapped(); len(got) != 1 {
+			t.Errorf("the router has mappings %v", got)
+		}
+	})
+}
+
+// TestUPnPMappingsAreNotLeftBehind has a gateway that gave us another port than
+// our own fall silent, until our own is free.
+func TestUPnPMappingsAreNotLeftBehind(t *testing.T) {
+	behind(t, func(t *testing.T, r *router, c *Client) {
+		r.upnp, r.permanent = 1, true
+		r.mappings[port] = netip.MustParseAddrPort("192.168.1.99:1")
+		start(c)
+		after(time.Second)
+		before := c.Mapping()
+		r.set(func(r *router) { r.silent = true })
+		after(checkEvery + 10*time.Second)
+		wantMapping(t, "silent", c, before)
+		r.set(func(r *router) {
+			r.silent = false
+			delete(r.mappings, port)
+		})
+		after(maxPause)
+		wantMapping(t, "again", c, outside)
+		if got := r.mapped(); len(got) != 1 || !got[port].IsValid() {
+			t.Errorf("the router has mappings %v", got)
 		}
 	})
 }

@@ -32,7 +32,9 @@ type router struct {
 	lifetime     time.Duration // most that it gives
 	external     netip.Addr
 	started      time.Time
-	permanent    bool // UPnP mappings cannot end
+	permanent    bool          // UPnP mappings cannot end
+	jealous      bool          // UPnP mappings cannot be renewed
+	slowWeb      time.Duration // from an action to its answer
 	location     string
 	description  string                            // instead of the usual
 	web          func(*http.Request) (int, string) // instead of the usual
@@ -205,7 +207,9 @@ func (r *router) serve(c net.Conn) {
 	if status == 0 {
 		status, answer = r.answerWeb(request, string(body))
 	}
+	slow := r.slowWeb
 	r.mu.Unlock()
+	<-time.After(slow)
 	fmt.Fprintf(c, "HTTP/1.1 %d X\r\nConnection: close\r\nLocation: http://203.0.113.66/\r\nContent-Length: %d\r\n\r\n%s", status, len(answer), answer)
 }
 
@@ -251,7 +255,7 @@ func (r *router) act(action string, arg func(name string) string) (results strin
 		if r.permanent && arg("NewLeaseDuration") != "0" {
 			return "", &fault{faultPermanentOnly, "OnlyPermanentLeasesSupported"}
 		}
-		if has.IsValid() && has != to {
+		if has.IsValid() && (has != to || r.jealous) {
 			return "", &fault{faultConflict, "ConflictInMappingEntry"}
 		}
 		r.mappings[external] = to

@@ -82,7 +82,10 @@ func (k *keeper) keep(ctx context.Context) {
 		k.wait(ctx, k.upTo(pause, k.lease.lifetime))
 		pause = min(2*pause, maxPause)
 	}
-	k.remove()
+	if k.held != nil {
+		k.publish(netip.AddrPort{}, Services{})
+		k.remove(k.held)
+	}
 }
 
 // search makes the mapping anew, and reports whether it is there. The one that
@@ -101,6 +104,9 @@ func (k *keeper) search(ctx context.Context) bool {
 		k.log.Debug("no port mapping", "error", err)
 		k.publish(k.lease.external, k.services)
 		return false
+	}
+	if old, ok := k.held.(*upnpMapper); ok && old.leavesBehind(got) {
+		k.remove(old)
 	}
 	k.hold(m, got)
 	return true
@@ -178,15 +184,12 @@ func (k *keeper) drop() {
 	k.publish(netip.AddrPort{}, k.services)
 }
 
-// remove removes the mapping from the gateway, if there is one.
-func (k *keeper) remove() {
-	if k.held == nil {
-		return
-	}
-	k.publish(netip.AddrPort{}, Services{})
+// remove removes a mapping from the gateway. It does not end with the target,
+// which may be why it is removed.
+func (k *keeper) remove(m mapper) {
 	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
 	defer cancel()
-	if err := k.held.remove(ctx); err != nil {
+	if err := m.remove(ctx); err != nil {
 		k.log.Debug("port mapping not removed", "error", err)
 	}
 }

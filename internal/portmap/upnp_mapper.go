@@ -21,7 +21,8 @@ import (
 type upnpMapper struct {
 	*lan
 	location *url.URL
-	service  service        // once mapped
+	service  service        // once asked to map
+	asked    uint16         // external port that it was asked for last
 	external netip.AddrPort // once mapped
 }
 
@@ -116,6 +117,9 @@ func (m *upnpMapper) addOn(ctx context.Context, c connection) (lease, error) {
 	}
 	for n := 0; ; n++ {
 		got, err := m.addPort(ctx, c.service, port)
+		if isFault(err, faultConflict) && m.external.IsValid() && m.check(ctx) == nil {
+			got, err = port, nil // it is ours already, which to some is a conflict
+		}
 		if isFault(err, faultConflict) && n < otherPorts {
 			port = uint16(1024 + rand.IntN(1<<16-1024))
 			continue
@@ -125,7 +129,7 @@ func (m *upnpMapper) addOn(ctx context.Context, c connection) (lease, error) {
 		}
 		l, err := lease{netip.AddrPortFrom(c.address, got), askedLifetime}.usable()
 		if err == nil {
-			m.service, m.external = c.service, l.external
+			m.external = l.external
 		}
 		return l, err
 	}
@@ -133,6 +137,7 @@ func (m *upnpMapper) addOn(ctx context.Context, c connection) (lease, error) {
 
 // addPort makes the mapping and returns its external port.
 func (m *upnpMapper) addPort(ctx context.Context, s service, port uint16) (uint16, error) {
+	m.service, m.asked = s, port
 	if s.version() >= 2 && !m.external.IsValid() {
 		results, err := m.call(ctx, s, "AddAnyPortMapping", m.mapping(port, askedLifetime))
 		if err == nil {
@@ -176,7 +181,12 @@ func (m *upnpMapper) check(ctx context.Context) error {
 	if address != m.external.Addr() {
 		return errMoved
 	}
-	results, err := m.call(ctx, m.service, "GetSpecificPortMappingEntry", entry(m.external.Port()))
+	return m.isOurs(ctx, m.external.Port())
+}
+
+// isOurs returns an error unless an external port is mapped to us.
+func (m *upnpMapper) isOurs(ctx context.Context, external uint16) error {
+	results, err := m.call(ctx, m.service, "GetSpecificPortMappingEntry", entry(external))
 	if err != nil {
 		return err
 	}
@@ -187,11 +197,24 @@ func (m *upnpMapper) check(ctx context.Context) error {
 }
 
 func (m *upnpMapper) remove(ctx context.Context) error {
-	if !m.external.IsValid() {
-		return nil
+	external := m.external.Port()
+	if external == 0 {
+		// We were called off while we waited for an answer: it may be mapped
+		// to us, or to another.
+		external = m.asked
+		if external == 0 || m.isOurs(ctx, external) != nil {
+			return nil
+		}
 	}
-	_, err := m.call(ctx, m.service, "DeletePortMapping", entry(m.external.Port()))
+	_, err := m.call(ctx, m.service, "DeletePortMapping", entry(external))
 	return err
+}
+
+// leavesBehind reports whether another mapping that was made instead, to the
+// same port of ours, is another to the gateway. By the other protocols it has
+// only one for us.
+func (m *upnpMapper) leavesBehind(instead lease) bool {
+	return m.external.IsValid() && m.external.Port() != instead.external.Port()
 }
 
 // call calls an action of a service.
