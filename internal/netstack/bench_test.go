@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"testing"
 
 	"golang.org/x/crypto/curve25519"
@@ -15,18 +16,25 @@ import (
 )
 
 // BenchmarkStream measures one TCP connection between two stacks whose devices
-// are joined by goroutines.
+// are joined by goroutines, on paths of several MTUs.
 func BenchmarkStream(b *testing.B) {
-	s1, s2 := newPair(b)
-	stream(b, s1, s2)
+	onPaths(b, func(b *testing.B, s1, s2 *Stack) { join(b, s1, s2) })
 }
 
 // BenchmarkWireGuard measures one TCP connection between two stacks behind two
-// wireguard-go devices on an in-memory network.
-func BenchmarkWireGuard(b *testing.B) {
-	s1, s2 := newStack(b, a4, a6), newStack(b, b4, b6)
-	joinByWireGuard(b, s1, s2)
-	stream(b, s1, s2)
+// wireguard-go devices on an in-memory network, on paths of several MTUs.
+func BenchmarkWireGuard(b *testing.B) { onPaths(b, joinByWireGuard) }
+
+func onPaths(b *testing.B, join func(*testing.B, *Stack, *Stack)) {
+	for _, mtu := range []int{1280, 1440, 8896, 65472} {
+		b.Run(strconv.Itoa(mtu), func(b *testing.B) {
+			s1, s2 := newStack(b, a4, a6), newStack(b, b4, b6)
+			s1.SetMTUs(raise(mtu, b4, b6))
+			s2.SetMTUs(raise(mtu, a4, a6))
+			join(b, s1, s2)
+			stream(b, s1, s2)
+		})
+	}
 }
 
 func stream(b *testing.B, from, to *Stack) {
@@ -50,6 +58,7 @@ func stream(b *testing.B, from, to *Stack) {
 			}()
 			chunk := make([]byte, 128<<10)
 			b.SetBytes(int64(len(chunk)))
+			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := client.Write(chunk); err != nil {
 					b.Fatal(err)

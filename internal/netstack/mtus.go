@@ -10,15 +10,16 @@ import (
 
 // SetMTUs says where packets may be larger than Config.MTU: to the addresses of
 // each prefix up to so many bytes of IP packet, the longest prefix deciding. It
-// replaces what was said before. From then on no larger packet leaves, not even
-// of connections that are open or of data that waits: connections speed up when
-// an MTU rises, and when one falls they send again what was lost.
+// replaces what was said before, and holds for connections that are open and
+// data that waits, too: they speed up when an MTU rises, and when it falls they
+// send again what was lost. No packet leaves that is too long for its path, so
+// nobody need be told of one.
 //
 // TCP takes Config.MTU for the MTU of every path. That is what it tells peers
 // when a connection is made, and how it counts what is under way. Larger packets
-// are made of its segments where they leave (see cutter), and this stack takes
-// packets of any size. So a prefix may stand here only if such a stack is at all
-// of its addresses: others expect no more than their connections were told.
+// are made of its segments where they leave (see cutter), and a Stack takes
+// packets of any size. So a prefix may stand here only if all of its addresses
+// are those of a Stack: others expect no more than their connections were told.
 func (s *Stack) SetMTUs(raised map[netip.Prefix]int) {
 	s.link.mtus.Store(newMTUs(s.link.mtus.Load().base, raised))
 	s.log.Debug("path MTUs set", "prefixes", len(raised))
@@ -49,10 +50,10 @@ func newMTUs(base int, raised map[netip.Prefix]int) *mtus {
 // to returns the MTU of the path to an address.
 func (m *mtus) to(addr netip.Addr) int {
 	for _, length := range m.lengths {
-		prefix, err := addr.Prefix(length)
-		if err != nil {
-			continue // longer than an IPv4 address
+		if length > addr.BitLen() { // of IPv6 only; Prefix would allocate an error
+			continue
 		}
+		prefix, _ := addr.Prefix(length)
 		if mtu, ok := m.raised[prefix]; ok {
 			return mtu
 		}

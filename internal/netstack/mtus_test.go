@@ -11,6 +11,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/tun"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
 // raise is what SetMTUs takes for some addresses.
@@ -105,7 +106,7 @@ func TestPathMTUChanges(t *testing.T) {
 		_, toB := joinByPaths(t, a, b)
 		client, server := connect(t, a, b, addr)
 
-		oneWay(t, client, server)
+		oneWay(t, client, server, 2<<20)
 		if got := toB.largest.Swap(0); got > 1280 {
 			t.Errorf("to begin with packets have %d bytes", got)
 		}
@@ -113,7 +114,7 @@ func TestPathMTUChanges(t *testing.T) {
 			toB.mtu.Store(max(mtu, toB.mtu.Load()))
 			a.SetMTUs(raise(int(mtu), b4, b6))
 			toB.mtu.Store(mtu)
-			oneWay(t, client, server)
+			oneWay(t, client, server, 2<<20)
 			// A packet is made of what was written at once, 32 KiB here.
 			if got := toB.largest.Swap(0); got > mtu || got < min(mtu, 32<<10) {
 				t.Errorf("where packets may have %d bytes they have %d", mtu, got)
@@ -130,9 +131,7 @@ func TestPathMTUChanges(t *testing.T) {
 			_, err := io.CopyN(io.Discard, server, 16<<20)
 			received <- err
 		}()
-		for range 3 {
-			<-toB.again // before anybody knows
-		}
+		<-toB.again // before anybody knows
 		a.SetMTUs(raise(1400, b4, b6))
 		if err := errors.Join(<-sent, <-received); err != nil {
 			t.Errorf("over a path that carries less than before: %v", err)
@@ -194,19 +193,24 @@ func read(t *testing.T, s *Stack) [][]byte {
 	return bufs[:n]
 }
 
-func TestMTUsAllocateNothing(t *testing.T) {
+func TestCuttingAllocatesNothing(t *testing.T) {
 	raised := raise(8900, b4, b6)
 	raised[netip.MustParsePrefix("10.0.0.0/8")] = 9000
 	m := newMTUs(defaultMTU, raised)
-	pkt := superSegment(netip.AddrPortFrom(a6, 1), netip.AddrPortFrom(b6, 2), 1, header.TCPFlagAck, 1228, make([]byte, 60000))
-	defer pkt.DecRef()
 	c, buf := new(cutter), make([]byte, 65535)
-	if n := testing.AllocsPerRun(100, func() {
-		pkt.IncRef()
-		for c.start(pkt, m); c.busy(); {
-			c.next(buf)
+	for _, ends := range [][2]netip.Addr{{a4, b4}, {a6, b6}} {
+		pkt := superSegment(netip.AddrPortFrom(ends[0], 1), netip.AddrPortFrom(ends[1], 2), 1, header.TCPFlagAck, 1228, make([]byte, 60000))
+		defer pkt.DecRef()
+		for _, gso := range []stack.GSO{pkt.GSOOptions, {}} { // segments, and fragments
+			pkt.GSOOptions = gso
+			if n := testing.AllocsPerRun(100, func() {
+				pkt.IncRef()
+				for c.start(pkt, m); c.busy(); {
+					c.next(buf)
+				}
+			}); n != 0 {
+				t.Errorf("cutting a packet to %v makes %v allocations", ends[1], n)
+			}
 		}
-	}); n != 0 {
-		t.Errorf("cutting a packet makes %v allocations", n)
 	}
 }

@@ -18,8 +18,8 @@ func TestBulkThroughAShortQueue(t *testing.T) {
 	joinByShortQueues(t, a, b)
 	client, server := connect(t, a, b, b4)
 	for range 3 {
-		oneWay(t, client, server)
-		oneWay(t, server, client)
+		oneWay(t, client, server, 16<<20)
+		oneWay(t, server, client, 16<<20)
 	}
 	for name, s := range map[string]*Stack{"a": a, "b": b} {
 		lost, timeouts := s.ip.Stats().TCP.Retransmits.Value(), s.ip.Stats().TCP.Timeouts.Value()
@@ -33,10 +33,9 @@ func TestBulkThroughAShortQueue(t *testing.T) {
 	}
 }
 
-// oneWay sends 16 MiB, and leaves the connection open.
-func oneWay(t *testing.T, from io.Writer, to io.Reader) {
+// oneWay sends size bytes, and leaves the connection open.
+func oneWay(t *testing.T, from io.Writer, to io.Reader, size int64) {
 	t.Helper()
-	const size = 16 << 20
 	sent := make(chan error, 1)
 	go func() {
 		_, err := io.CopyN(from, rand.NewChaCha8([32]byte{}), size)
