@@ -4,7 +4,7 @@
 // What the host says decides, and a [Monitor] looks again when it may have
 // changed:
 //
-//	route socket (Linux, BSD, macOS) ──┐ at most twice a second
+//	route socket (Linux, BSD, macOS) ──┐ at most twice a second, seldom when in vain
 //	every ten seconds, everywhere ─────┼──► look ──► State, Changed
 //	Poke ──────────────────────────────┘ at most four times a second
 //
@@ -25,7 +25,13 @@ const (
 	// hintDelay lets a burst of changes end: an address seldom comes alone.
 	hintDelay = 100 * time.Millisecond
 	hintGap   = 500 * time.Millisecond
-	pokeGap   = 250 * time.Millisecond
+	// hintsInVain is how many looks at hints may show nothing new before the gap
+	// between two doubles with each, up to pollEvery: on a host that starts and
+	// stops containers all the time there is always a hint, and a look there
+	// goes through hundreds of interfaces. A time without hints, or news, makes
+	// it short again.
+	hintsInVain = 8
+	pokeGap     = 250 * time.Millisecond
 	// overslept is by how much a tick may differ from the wall clock before
 	// we believe that the machine was asleep.
 	overslept = 5 * time.Second
@@ -59,6 +65,7 @@ type Monitor struct {
 	every    time.Duration
 	failing  bool      // owned by run: interfaces could not be listed
 	lastLook time.Time // owned by run
+	inVain   int       // owned by run: looks at hints without news
 }
 
 // New returns a Monitor that has looked once. Close must be called.
@@ -117,6 +124,7 @@ func (m *Monitor) run() {
 	soon.Stop()
 	defer soon.Stop()
 	var next time.Time // when soon fires; zero when it does not
+	hinted := false    // since the last tick
 
 	plan := func(delay, gap time.Duration) {
 		at := time.Now().Add(delay)
@@ -134,15 +142,21 @@ func (m *Monitor) run() {
 		case <-m.closing:
 			return
 		case <-m.hints:
-			plan(hintDelay, hintGap)
+			hinted = true
+			plan(hintDelay, m.hintGap())
 		case <-m.poked:
 			plan(0, pokeGap)
 		case <-soon.C:
 			next = time.Time{}
+			m.inVain++
 			if m.look() {
 				notify(m.changed)
 			}
 		case <-tick.C:
+			if !hinted {
+				m.inVain = 0
+			}
+			hinted = false
 			now := m.wall()
 			woke := slept(before, now, m.every)
 			if woke {
@@ -154,6 +168,15 @@ func (m *Monitor) run() {
 			}
 		}
 	}
+}
+
+// hintGap returns the time between two looks at hints.
+func (m *Monitor) hintGap() time.Duration {
+	gap := hintGap
+	for n := hintsInVain; n < m.inVain && gap < m.every; n++ {
+		gap *= 2
+	}
+	return min(gap, m.every)
 }
 
 // slept reports whether the wall clock went on by more than the time between
@@ -183,6 +206,7 @@ func (m *Monitor) look() (changed bool) {
 	if next.Equal(before) {
 		return false
 	}
+	m.inVain = 0
 	m.state.Store(&next)
 	m.log.Debug("the network", "addresses", next.Addrs, "default", next.Default, "gateway", next.Gateway)
 	return true

@@ -152,6 +152,39 @@ func TestHintsAreBounded(t *testing.T) {
 	})
 }
 
+// TestHintsInVain has a host on which something changes all the time that does
+// not matter.
+func TestHintsInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &given{}
+		g.set("192.0.2.1", "192.0.2.7/24")
+		m := New(g.config())
+		defer m.Close()
+		hints := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); pass(100 * time.Millisecond) {
+				notify(m.hints)
+			}
+		}
+		hints(time.Minute)
+		g.count()
+		hints(time.Hour)
+		check(t, "a look in ten seconds is enough, beside that at the clock", g.count() <= 2*360+2)
+		g.set("192.0.2.1", "192.0.2.9/24")
+		hints(pollEvery)
+		check(t, "a change is seen all the same", news(m))
+		g.set("192.0.2.1", "192.0.2.10/24")
+		hints(2 * hintGap)
+		check(t, "and the next one soon", news(m))
+
+		hints(time.Minute)
+		pass(2 * pollEvery)
+		g.set("192.0.2.1", "192.0.2.11/24")
+		notify(m.hints)
+		pass(hintDelay)
+		check(t, "as is one after a time of quiet", news(m))
+	})
+}
+
 func TestSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &given{}
