@@ -34,6 +34,7 @@ type link struct {
 	stop   context.CancelFunc
 	wake   chan struct{} // has an element when queue, home or doubted may have changed
 	frames atomic.Int64  // received so far
+	heard  atomic.Int64  // when the last frame came, as Pool.sinceStart; 0 before
 
 	// Guarded by Pool.mu.
 	queue     queue
@@ -174,6 +175,7 @@ func (p *Pool) receive(ctx context.Context, l *link, client *derp.Client) error 
 			return err
 		}
 		l.frames.Add(1)
+		l.heard.Store(int64(p.sinceStart()))
 		switch f.Type {
 		case derp.FrameRecvPacket:
 			buf := p.buffers.get(f.Data)

@@ -52,6 +52,7 @@ type Pool struct {
 	cfg     Config // without the key, which changes
 	ctx     context.Context
 	cancel  context.CancelFunc
+	start   time.Time
 	links   sync.WaitGroup
 	buffers buffers
 	packets chan Packet
@@ -76,6 +77,7 @@ func NewPool(cfg Config) *Pool {
 		cfg:     cfg,
 		ctx:     ctx,
 		cancel:  cancel,
+		start:   time.Now(),
 		packets: make(chan Packet, received),
 		changed: make(chan struct{}, 1),
 		key:     cfg.Key,
@@ -274,6 +276,21 @@ func (p *Pool) Connected(region int) bool {
 	l := p.byID[region]
 	return l != nil && l.connected
 }
+
+// Heard returns when a relay of the region last sent anything; the zero time
+// while the region is not in use, or before.
+func (p *Pool) Heard(region int) time.Time {
+	p.mu.Lock()
+	l := p.byID[region]
+	p.mu.Unlock()
+	if l == nil || l.heard.Load() == 0 {
+		return time.Time{}
+	}
+	return p.start.Add(time.Duration(l.heard.Load()))
+}
+
+// sinceStart returns the time since the Pool was made, which is positive.
+func (p *Pool) sinceStart() time.Duration { return max(1, time.Since(p.start)) }
 
 // Status is how it stands with a region in use.
 type Status struct {

@@ -419,6 +419,33 @@ func TestProbeLatency(t *testing.T) {
 	})
 }
 
+func TestHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := regions(w.start("one"))
+		pass(time.Second)
+		a, b := w.node(m, 1), w.node(m, 1)
+		if at := a.Heard(1); !at.IsZero() {
+			t.Errorf("before anything was said: %v", at)
+		}
+		a.wantConnected("a is at home", time.Second, 1)
+		b.wantConnected("b is at home", time.Second, 1)
+		pass(10 * time.Second)
+		b.send(1, a, "hello")
+		a.want("a packet", 1, b, "hello")
+		if since := time.Since(a.Heard(1)); since > time.Second {
+			t.Errorf("with a packet: %v ago", since)
+		}
+		pass(30 * time.Second)
+		if since := time.Since(a.Heard(1)); since < 29*time.Second {
+			t.Errorf("after half a minute: %v ago", since)
+		}
+		if at := a.Heard(2); !at.IsZero() {
+			t.Errorf("a region that is not in use: %v", at)
+		}
+	})
+}
+
 const lateness = 150 * time.Millisecond
 
 // late is a connection over which everything that is written takes a while.
