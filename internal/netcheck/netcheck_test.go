@@ -111,6 +111,31 @@ func TestRoundsBeginWhileActive(t *testing.T) {
 	w.check("idle again", len(w.probes) == 0)
 }
 
+// TestActivityThatComesAndGoes has a node exchange data with peers for moments.
+func TestActivityThatComesAndGoes(t *testing.T) {
+	w := newWorld(t)
+	w.begin(only4, w.regionMap(map[int]time.Duration{1: 10 * ms}))
+	w.run(time.Second)
+	w.forget()
+	for range 200 {
+		w.s.SetActive(true)
+		w.run(50 * ms)
+		w.s.SetActive(false)
+		w.run(50 * ms)
+	}
+	w.check("within twenty seconds of a round there is none", len(w.probes) == 0)
+	w.run(time.Minute)
+	w.s.SetActive(true)
+	w.run(0)
+	w.check("after an idle minute there is one at once", len(w.probes) == 1)
+	w.s.SetActive(false)
+	w.run(time.Second)
+	w.check("which is finished", w.s.Report().At.Equal(w.sentAt[0].Add(10*ms)))
+	w.forget()
+	w.run(time.Hour)
+	w.check("and no other follows", len(w.probes) == 0 && w.s.Deadline().IsZero())
+}
+
 func TestRefresh(t *testing.T) {
 	w := newWorld(t)
 	w.begin(only4, w.regionMap(map[int]time.Duration{1: 10 * ms, 2: 10 * ms}))
