@@ -117,7 +117,7 @@ func TestActivityThatComesAndGoes(t *testing.T) {
 	w.begin(only4, w.regionMap(map[int]time.Duration{1: 10 * ms}))
 	w.run(time.Second)
 	w.forget()
-	for range 200 {
+	for range 150 {
 		w.s.SetActive(true)
 		w.run(50 * ms)
 		w.s.SetActive(false)
