@@ -34,6 +34,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveRelay takes the connection out of HTTP, and serves it.
 func (s *Server) serveRelay(w http.ResponseWriter, r *http.Request) {
+	if r.TLS == nil && !s.plain {
+		http.Error(w, "DERP is served over TLS", http.StatusForbidden)
+		return
+	}
 	if wantsWebSocket(r) {
 		s.serveWebSocket(w, r)
 		return

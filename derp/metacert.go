@@ -68,7 +68,8 @@ func parseMetaCert(s tls.ConnectionState) (relay key.NodePublic, ok bool) {
 // TLSConfig returns how to serve the relay with the certificates of base, which
 // is not changed: over HTTP/1.1, which can be upgraded, and with the relay's key
 // behind each certificate, so that clients save a round trip. base has
-// Certificates or GetCertificate.
+// Certificates or GetCertificate, such as that of [CertFiles], or is what
+// TLSConfig of an autocert.Manager (golang.org/x/crypto/acme/autocert) returns.
 func (s *Server) TLSConfig(base *tls.Config) *tls.Config {
 	cfg := base.Clone()
 	// HTTP/2 cannot be upgraded. ACME's protocol stays.

@@ -40,6 +40,9 @@ type ServerConfig struct {
 	Admit func(ctx context.Context, client key.NodePublic, addr netip.AddrPort) error
 	// Limit is what each client may send.
 	Limit Limit
+	// PlainHTTP serves clients also without TLS: for tests, and when a proxy
+	// before the relay has TLS.
+	PlainHTTP bool
 	// MaxConns bounds the connections; 0 means 16384.
 	MaxConns int
 	// Logger gets a line for each client that comes, goes, or is refused, on
@@ -65,9 +68,10 @@ type Limit struct {
 //	/generate_204                     no content, for the detection of captive portals
 //
 // Serve it over TLS, with the configuration that [Server.TLSConfig] returns:
-// clients dial nothing else, and over plain HTTP, which is for tests, a login
-// could be recorded and repeated by who sees it, who would then get the
-// client's packets (sealed as they are). The [net/http.Server] around it should
+// clients dial nothing else. Over plain HTTP, a login could be recorded and
+// repeated by who sees it, who would then get the client's packets (sealed as
+// they are), so there is no relay unless [ServerConfig].PlainHTTP asks for it.
+// The [net/http.Server] around it should
 // have a ReadHeaderTimeout. ServeHTTP takes connections out of it, and returns
 // while they are served.
 //
@@ -79,6 +83,7 @@ type Server struct {
 	meshKey MeshKey
 	admit   func(context.Context, key.NodePublic, netip.AddrPort) error
 	limit   Limit
+	plain   bool // also without TLS
 	log     *slog.Logger
 	meta    []byte // the certificate that says our key
 
@@ -109,6 +114,7 @@ func NewServer(cfg ServerConfig) *Server {
 		meshKey:  cfg.MeshKey,
 		admit:    cfg.Admit,
 		limit:    cfg.Limit,
+		plain:    cfg.PlainHTTP,
 		log:      cfg.Logger,
 		meta:     metaCert(cfg.Key.Public()),
 		registry: newRegistry(cmp.Or(cfg.MaxConns, defaultMaxConns)),

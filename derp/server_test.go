@@ -344,8 +344,21 @@ func TestSlowClientLosesPacketsThenItsConnection(t *testing.T) {
 	})
 }
 
+func TestPlainHTTPIsNotServedUnlessAskedFor(t *testing.T) {
+	for _, upgrade := range []string{"DERP", "websocket"} {
+		req := httptest.NewRequest("GET", "/derp", nil)
+		req.Header.Set("Upgrade", upgrade)
+		req.Header.Set("Sec-WebSocket-Protocol", "derp")
+		w := httptest.NewRecorder()
+		NewServer(ServerConfig{}).ServeHTTP(w, req)
+		if w.Code != http.StatusForbidden {
+			t.Errorf("%s: %d", upgrade, w.Code)
+		}
+	}
+}
+
 func TestEndpoints(t *testing.T) {
-	s := NewServer(ServerConfig{})
+	s := NewServer(ServerConfig{PlainHTTP: true})
 	tests := []struct {
 		method, path, header string
 		status               int
@@ -378,7 +391,7 @@ func TestEndpoints(t *testing.T) {
 
 // The first bytes that clients see are part of the protocol.
 func TestUpgradeReply(t *testing.T) {
-	s := NewServer(ServerConfig{})
+	s := NewServer(ServerConfig{PlainHTTP: true})
 	web := httptest.NewServer(s)
 	defer web.Close()
 	defer s.Close()

@@ -1,6 +1,7 @@
 package derp
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"sync"
@@ -81,7 +82,9 @@ func (s *Server) Clients() []ClientStats {
 			Flags: c.flags, Live: c.live.Load(), Traffic: c.traffic(),
 		})
 	}
-	slices.SortStableFunc(all, func(a, b ClientStats) int { return a.Since.Compare(b.Since) })
+	slices.SortFunc(all, func(a, b ClientStats) int {
+		return cmp.Or(a.Since.Compare(b.Since), a.Key.Compare(b.Key))
+	})
 	return all
 }
 

@@ -3,6 +3,7 @@ package derp
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/meshnet-go/meshnet/key"
 )
@@ -10,7 +11,9 @@ import (
 func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRelay(t, ServerConfig{MaxConns: 2})
-		a, b := r.join(t), r.join(t)
+		a := r.join(t)
+		<-time.After(time.Second)
+		b := r.join(t)
 		if _, err := Dial(t.Context(), r.dialConfig(key.NewNode())); err == nil {
 			t.Error("a third client is in")
 		}

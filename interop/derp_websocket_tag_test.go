@@ -19,7 +19,7 @@ import (
 // TestTheirWebSocket is run by TestDERPTheirClientByWebSocket. Their client
 // asks the system about certificates then, so it comes in clear.
 func TestTheirWebSocket(t *testing.T) {
-	relay, host := startDERP(t, derp.ServerConfig{})
+	relay, host := startDERP(t, derp.ServerConfig{PlainHTTP: true})
 	upgrades := make(chan string, 10)
 	clear := httptest.NewServer(headerSpy(upgrades, relay))
 	t.Cleanup(func() { closeServer(clear) })

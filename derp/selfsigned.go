@@ -9,17 +9,15 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
-	"strings"
+	"path/filepath"
 	"time"
 )
-
-// pinPrefix marks a derpmap.Node.CertName that names a certificate by the
-// SHA-256 of its DER form.
-const pinPrefix = "sha256-raw:"
 
 // selfSignedLife is long because the pin in the DERP map is what is trusted,
 // and Tailscale's clients still refuse a pinned certificate that has expired.
@@ -54,39 +52,45 @@ func SelfSigned(host string) (cert tls.Certificate, certName string, err error) 
 	if err != nil {
 		return tls.Certificate{}, "", fmt.Errorf("derp: make a certificate for %s: %w", host, err)
 	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: priv}, pinOf(der), nil
+}
+
+// SelfSignedIn is [SelfSigned] with a certificate that is kept in a folder, as
+// host.crt and host.key, where Tailscale's derper (-certmode manual) has them
+// too: the pin stays the same over restarts. One that is there already is
+// taken, unless it has expired or is not for host; then a new one takes its
+// place.
+func SelfSignedIn(dir, host string) (cert tls.Certificate, certName string, err error) {
+	certFile, keyFile := filepath.Join(dir, host+".crt"), filepath.Join(dir, host+".key")
+	cert, err = tls.LoadX509KeyPair(certFile, keyFile)
+	switch {
+	case err == nil && stillGood(cert.Leaf, host):
+		return cert, pinOf(cert.Leaf.Raw), nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return tls.Certificate{}, "", fmt.Errorf("derp: the certificate for %s: %w", host, err)
+	}
+	cert, certName, err = SelfSigned(host)
+	if err != nil {
+		return tls.Certificate{}, "", err
+	}
+	priv, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err == nil {
+		err = keep(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: priv}))
+	}
+	if err == nil {
+		err = keep(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}))
+	}
+	if err != nil {
+		return tls.Certificate{}, "", fmt.Errorf("derp: keep the certificate for %s: %w", host, err)
+	}
+	return cert, certName, nil
+}
+
+func stillGood(cert *x509.Certificate, host string) bool {
+	return time.Now().Before(cert.NotAfter) && cert.VerifyHostname(host) == nil
+}
+
+func pinOf(der []byte) string {
 	sum := sha256.Sum256(der)
-	cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: priv}
-	return cert, pinPrefix + hex.EncodeToString(sum[:]), nil
-}
-
-func cutPin(certName string) (pin string, ok bool) { return strings.CutPrefix(certName, pinPrefix) }
-
-// checkPin accepts exactly the certificate that the map names, whatever it
-// says of names and dates. Certificates behind it play no part.
-func checkPin(s tls.ConnectionState, pin string) error {
-	want, err := hex.DecodeString(pin)
-	if err != nil || len(want) != sha256.Size {
-		return fmt.Errorf("the map pins the relay's certificate with %q, which is no SHA-256", pin)
-	}
-	if len(s.PeerCertificates) == 0 {
-		return errors.New("the relay has no certificate")
-	}
-	if sha256.Sum256(s.PeerCertificates[0].Raw) != [sha256.Size]byte(want) {
-		return errors.New("the relay's certificate is not the one that the map pins")
-	}
-	return nil
-}
-
-// checkName does what TLS does, but for the name that the map gives instead of
-// the name that was dialed.
-func checkName(s tls.ConnectionState, name string, roots *x509.CertPool) error {
-	if len(s.PeerCertificates) == 0 {
-		return errors.New("the relay has no certificate")
-	}
-	opts := x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: x509.NewCertPool()}
-	for _, cert := range s.PeerCertificates[1:] {
-		opts.Intermediates.AddCert(cert)
-	}
-	_, err := s.PeerCertificates[0].Verify(opts)
-	return err
+	return pinPrefix + hex.EncodeToString(sum[:])
 }
