@@ -3,6 +3,7 @@ package magicsock
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +36,7 @@ func newLabOf(t *testing.T, seed uint64) *lab {
 		server := l.Host()
 		server.Link().Set(simnet.Quality{Latency: time.Duration(region) * 10 * time.Millisecond})
 		l.derpMap.Regions[region] = &derpmap.Region{RegionID: region, Nodes: []*derpmap.Node{{
-			Name: "n", RegionID: region, HostName: "relay.test", IPv4: server.Addrs()[0].String(), IPv6: "none",
+			Name: "n", RegionID: region, HostName: "relay.test", IPv4: server.Addrs()[0].String(), IPv6: server.Addrs()[1].String(),
 		}}}
 		serveSTUN(t, server)
 	}
@@ -44,7 +45,7 @@ func newLabOf(t *testing.T, seed uint64) *lab {
 
 func serveSTUN(t *testing.T, server *simnet.Host) {
 	t.Helper()
-	pc, err := server.ListenPacket(t.Context(), "udp4", ":3478")
+	pc, err := server.ListenPacket(t.Context(), "udp", ":3478")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,9 +65,9 @@ func (l *lab) behind(router *simnet.RouterConfig) *simnet.Host {
 	host := l.Internet()
 	if router != nil {
 		config := *router
-		if config.NAT == nil { // then its network is known to all
+		if config.NAT == nil || len(config.Inside) > 0 { // then its networks are known to all
 			l.networks++
-			config.Inside = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, l.networks, 1}), 24)}
+			config.Inside = l.inside(config)
 		}
 		host = host.Router(config)
 	}
@@ -74,6 +75,24 @@ func (l *lab) behind(router *simnet.RouterConfig) *simnet.Host {
 	h.Link().Set(simnet.Quality{Latency: 5 * time.Millisecond})
 	return h
 }
+
+// inside returns the networks of a router that are its own: in the place of each
+// that the configuration has, or one of IPv4.
+func (l *lab) inside(config simnet.RouterConfig) []netip.Prefix {
+	if len(config.Inside) == 0 {
+		return []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, l.networks, 1}), 24)}
+	}
+	inside := slices.Clone(config.Inside)
+	for i, prefix := range inside {
+		if prefix == someIPv6 {
+			inside[i] = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, l.networks, 15: 1}), 64)
+		}
+	}
+	return inside
+}
+
+// someIPv6 stands for a network of IPv6 that no other router has.
+var someIPv6 = netip.MustParsePrefix("2001:db8:ffff::/64")
 
 func (l *lab) node(t *testing.T, addr string, host *simnet.Host) *node {
 	t.Helper()
@@ -107,6 +126,9 @@ func places() map[string]*simnet.RouterConfig {
 		"easy":       nat(none, port),
 		"hard":       nat(port, port),
 		"no UDP":     {BlockUDP: true, NAT: simnet.EasyNAT()},
+		"IPv6":       {Firewall: true, Inside: []netip.Prefix{someIPv6}},
+		"dual": {NAT: simnet.EasyNAT(), Firewall: true,
+			Inside: []netip.Prefix{netip.MustParsePrefix("192.168.1.1/24"), someIPv6}},
 	}
 }
 
@@ -114,8 +136,13 @@ func places() map[string]*simnet.RouterConfig {
 // never has one. The port of a hard NAT is known to nobody: who lets in only
 // what comes from a port it has sent to has to guess it.
 func directIn(a, b string) time.Duration {
-	guesses := func(place string) bool { return place == "easy" || place == "firewalled" }
+	guesses := func(place string) bool { return place == "easy" || place == "dual" || place == "firewalled" }
+	ipv6 := func(place string) bool { return place == "IPv6" || place == "dual" || place == "open" }
 	switch {
+	case ipv6(a) && ipv6(b):
+		return 200 * time.Millisecond
+	case a == "IPv6", b == "IPv6":
+		return 0
 	case a == "no UDP", b == "no UDP", a == "hard" && b == "hard":
 		return 0
 	case a == "hard" && guesses(b), b == "hard" && guesses(a):
