@@ -41,7 +41,7 @@ func startMesh() (controlURL, authKey string, stop func()) {
 		log.Fatal(err)
 	}
 	control := httptest.NewServer(coordinator)
-	authKey, err = coordinator.CreateAuthKey(coord.AuthKeyOptions{Reusable: true})
+	authKey, err = coordinator.CreateAuthKey(context.Background(), coord.AuthKeyOptions{Reusable: true})
 	if err != nil {
 		log.Fatal(err)
 	}

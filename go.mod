@@ -4,6 +4,7 @@ go 1.26.3
 
 require (
 	github.com/coder/websocket v1.8.15
+	go.etcd.io/bbolt v1.5.0 // coord/boltstore alone: nodes do not link it
 	go4.org/netipx v0.0.0-20260823151212-3075585bcbeb
 	golang.org/x/crypto v0.58.0
 	golang.org/x/net v0.60.0 // nettest, in tests alone; wireguard links the module anyway

@@ -326,7 +326,7 @@ func TestDirKeepsTheNode(t *testing.T) {
 
 func TestOneTimeAuthKeyAcrossRestarts(t *testing.T) {
 	m := newMesh(t, nil)
-	once, err := m.coord.CreateAuthKey(coord.AuthKeyOptions{})
+	once, err := m.coord.CreateAuthKey(t.Context(), coord.AuthKeyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +363,7 @@ func TestLostStateMakesAnotherNodeWithAnotherName(t *testing.T) {
 
 func TestEphemeralNodeIsGoneAtOnceAndItsNameFree(t *testing.T) {
 	m := newMesh(t, nil)
-	ephemeral, err := m.coord.CreateAuthKey(coord.AuthKeyOptions{Reusable: true, Ephemeral: true})
+	ephemeral, err := m.coord.CreateAuthKey(t.Context(), coord.AuthKeyOptions{Reusable: true, Ephemeral: true})
 	if err != nil {
 		t.Fatal(err)
 	}

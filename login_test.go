@@ -13,7 +13,7 @@ import (
 
 func TestBadAuthKeyFailsAtOnce(t *testing.T) {
 	m := newMesh(t, nil)
-	once, err := m.coord.CreateAuthKey(coord.AuthKeyOptions{})
+	once, err := m.coord.CreateAuthKey(t.Context(), coord.AuthKeyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestNeedsLogin(t *testing.T) {
 	if got := s.Status(); got.State != StateNeedsLogin || got.AuthURL != login.URL {
 		t.Errorf("the status is %q with %q", got.State, got.AuthURL)
 	}
-	if err := m.coord.Approve(login.URL); err != nil {
+	if err := m.coord.Approve(t.Context(), login.URL); err != nil {
 		t.Fatal(err)
 	}
 	// The session waits in the background: Up succeeds as soon as it has heard.
@@ -97,7 +97,7 @@ func TestOnAuthURL(t *testing.T) {
 	urls := make(chan string, 10)
 	s.OnAuthURL = func(url string) { urls <- url }
 	approved := make(chan error, 1)
-	go func() { approved <- m.coord.Approve(<-urls) }()
+	go func() { approved <- m.coord.Approve(t.Context(), <-urls) }()
 	if _, err := s.Up(testCtx(t)); err != nil {
 		t.Error(err)
 	}
@@ -127,7 +127,7 @@ func TestExpiry(t *testing.T) {
 	m := newMesh(t, nil)
 	s := m.up("node")
 	before := s.Status().Self
-	if err := m.coord.ExpireNode(m.coord.Nodes()[0].ID); err != nil {
+	if err := m.coord.ExpireNode(t.Context(), m.coord.Nodes()[0].ID); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.running().view.wait(testCtx(t), func(v view) (bool, error) {
@@ -144,7 +144,7 @@ func TestExpiredNodeSaysSo(t *testing.T) {
 	m := newMesh(t, func(c *coord.Config) { c.KeyExpiry = time.Hour })
 	s := m.up("node")
 	s.Close()
-	if err := m.coord.ExpireNode(m.coord.Nodes()[0].ID); err != nil {
+	if err := m.coord.ExpireNode(t.Context(), m.coord.Nodes()[0].ID); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {

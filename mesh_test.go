@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -68,7 +67,7 @@ func newMesh(t testing.TB, adjust func(*coord.Config)) *mesh {
 	m.startRelay()
 	port := m.port(m.relayAddr)
 	m.cfg = coord.Config{
-		Store: coord.NewFileStore(filepath.Join(t.TempDir(), "coord.json")),
+		Store: coord.NewMemoryStore(), // the same for a coordinator that is started anew
 		DERPMap: &derpmap.Map{OmitDefaultRegions: true, Regions: map[int]*derpmap.Region{900: {
 			RegionID: 900, RegionCode: "test", RegionName: "Test",
 			Nodes: []*derpmap.Node{{Name: "900a", RegionID: 900, HostName: "127.0.0.1", CertName: certName, DERPPort: port, STUNPort: -1}},
@@ -78,7 +77,7 @@ func newMesh(t testing.TB, adjust func(*coord.Config)) *mesh {
 		adjust(&m.cfg)
 	}
 	m.startCoord()
-	if m.authKey, err = m.coord.CreateAuthKey(coord.AuthKeyOptions{Reusable: true}); err != nil {
+	if m.authKey, err = m.coord.CreateAuthKey(t.Context(), coord.AuthKeyOptions{Reusable: true}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -81,7 +81,7 @@ func (s *state) logout(now time.Time, n *node) {
 	switch {
 	case n == nil:
 	case n.Ephemeral:
-		s.remove(n)
+		s.drop(n)
 	case !n.expiredAt(now):
 		s.expire(now, n)
 	}
@@ -102,7 +102,7 @@ func (s *state) admit(now time.Time, machine key.MachinePublic, req *tailcfg.Reg
 	}
 	if g.needsApproval {
 		g.login, err = s.loginFor(now, machine, req)
-		if err != nil || !g.login.approved {
+		if err != nil || !g.login.Approved {
 			return admission{login: g.login}, err
 		}
 	}
@@ -115,11 +115,11 @@ func (s *state) admit(now time.Time, machine key.MachinePublic, req *tailcfg.Reg
 	if len(n.Tags) > 0 {
 		n.User, n.KeyExpiry = taggedUser, time.Time{}
 	}
-	s.put(n)
-	g.spend(now, s)
-	if !n.Online {
-		s.away[n.ID] = now // an ephemeral node that never comes is forgotten too
+	if !n.online() {
+		n.LastSeen = now // an ephemeral node that never comes is forgotten too
 	}
+	s.putNode(n)
+	g.spend(now, s)
 	return admission{node: s.describeAnew(n, req)}, nil
 }
 
@@ -133,8 +133,8 @@ func (s *state) replaced(now time.Time, machine key.MachinePublic, req *tailcfg.
 		}
 		return old, nil
 	}
-	for _, n := range s.nodes { // not sorted for it: anybody can ask for this
-		if n.Machine == machine && n.expiredAt(now) && (old == nil || n.ID < old.ID) {
+	for _, id := range s.byMachine[machine] {
+		if n := s.nodes[id]; n.expiredAt(now) && (old == nil || n.ID < old.ID) {
 			old = n
 		}
 	}
@@ -178,11 +178,12 @@ func (s *state) grantFor(now time.Time, req *tailcfg.RegisterRequest, old *node)
 // spend notes that the grant was used.
 func (g grant) spend(now time.Time, s *state) {
 	if g.authKey != nil {
-		g.authKey.Uses++
-		g.authKey.LastUsed = now
+		k := *g.authKey
+		k.Uses, k.LastUsed = k.Uses+1, now
+		s.put(&k)
 	}
 	if g.login != nil {
-		delete(s.logins, g.login.id)
+		s.drop(g.login)
 	}
 }
 
@@ -196,29 +197,25 @@ func (s *state) record(now time.Time, machine key.MachinePublic, old *node) (*no
 	if len(s.nodes) >= maxNodes {
 		return nil, refusal(fmt.Sprintf("the tailnet is full: it has %d nodes", len(s.nodes)))
 	}
-	ipv4, ipv6, err := s.alloc.allocate(s.takenAddrs())
+	next := max(s.ledger.NextAddr, 1)
+	ipv4, ipv6, err := s.alloc.allocate(&next, func(a netip.Addr) bool { return s.byAddr[a] != 0 })
 	if err != nil {
 		return nil, refusal(err.Error())
 	}
-	s.lastID++
+	s.give(func(l *ledger) {
+		l.LastNode++
+		l.NextAddr = next
+	})
 	return &node{
-		ID:       s.lastID,
+		ID:       s.ledger.LastNode,
 		Machine:  machine,
-		Name:     s.uniqueName(nameless, s.lastID),
+		Name:     s.uniqueName(nameless, s.ledger.LastNode),
 		Wanted:   nameless,
 		IPv4:     ipv4,
 		IPv6:     ipv6,
 		Created:  now,
 		LastSeen: now,
 	}, nil
-}
-
-func (s *state) takenAddrs() func(netip.Addr) bool {
-	taken := make(map[netip.Addr]bool, 2*len(s.nodes))
-	for _, n := range s.nodes {
-		taken[n.IPv4], taken[n.IPv6] = true, true
-	}
-	return func(a netip.Addr) bool { return taken[a] }
 }
 
 // checkTags refuses tags that the node may not have: they come from its auth

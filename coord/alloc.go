@@ -25,7 +25,6 @@ var reserved = []netip.Prefix{
 // address in its last 32 bits.
 type allocator struct {
 	ipv4, ipv6 netip.Prefix
-	next       uint32 // offset in ipv4 to try first
 }
 
 func newAllocator(ipv4, ipv6 netip.Prefix) (allocator, error) {
@@ -43,15 +42,16 @@ func newAllocator(ipv4, ipv6 netip.Prefix) (allocator, error) {
 			return allocator{}, fmt.Errorf("coord: the prefix %v is not within %v, or longer than /%d", p.is, p.within, p.bits)
 		}
 	}
-	return allocator{ipv4: ipv4.Masked(), ipv6: ipv6.Masked(), next: 1}, nil
+	return allocator{ipv4: ipv4.Masked(), ipv6: ipv6.Masked()}, nil
 }
 
-// allocate returns a free pair of addresses.
-func (a *allocator) allocate(taken func(netip.Addr) bool) (ipv4, ipv6 netip.Addr, err error) {
+// allocate returns a free pair of addresses, at the offset next in ipv4 or
+// after it, and moves next on.
+func (a allocator) allocate(next *uint32, taken func(netip.Addr) bool) (ipv4, ipv6 netip.Addr, err error) {
 	size := uint32(1) << (32 - a.ipv4.Bits())
 	for range size {
-		offset := a.next % size
-		a.next = (offset + 1) % size
+		offset := *next % size
+		*next = (offset + 1) % size
 		if offset == 0 || offset == size-1 { // network and broadcast address
 			continue
 		}
@@ -67,13 +67,13 @@ func (a *allocator) allocate(taken func(netip.Addr) bool) (ipv4, ipv6 netip.Addr
 	return netip.Addr{}, netip.Addr{}, fmt.Errorf("coord: all addresses of %v are in use", a.ipv4)
 }
 
-func (a *allocator) ipv4At(offset uint32) netip.Addr {
+func (a allocator) ipv4At(offset uint32) netip.Addr {
 	b := a.ipv4.Addr().As4()
 	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+offset)
 	return netip.AddrFrom4(b)
 }
 
-func (a *allocator) ipv6For(ipv4 netip.Addr) netip.Addr {
+func (a allocator) ipv6For(ipv4 netip.Addr) netip.Addr {
 	b, low := a.ipv6.Addr().As16(), ipv4.As4()
 	copy(b[12:], low[:])
 	return netip.AddrFrom16(b)

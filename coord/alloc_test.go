@@ -10,11 +10,12 @@ func TestAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	next := uint32(1)
 	inUse := make(map[netip.Addr]bool)
 	taken := func(a netip.Addr) bool { return inUse[a] }
 	want := func(what, ip string) {
 		t.Helper()
-		ipv4, ipv6, err := a.allocate(taken)
+		ipv4, ipv6, err := a.allocate(&next, taken)
 		if err != nil || ipv4.String() != ip {
 			t.Fatalf("%s: got %v, %v; want %s", what, ipv4, err, ip)
 		}
@@ -32,14 +33,15 @@ func TestAllocate(t *testing.T) {
 	want("in order", "100.64.7.5")
 	want("the last address is before the broadcast address", "100.64.7.6")
 	want("now the freed one", "100.64.7.1")
-	if ipv4, _, err := a.allocate(taken); err == nil {
+	if ipv4, _, err := a.allocate(&next, taken); err == nil {
 		t.Errorf("allocated %v of a full prefix", ipv4)
 	}
 }
 
 func TestAllocateSkipsReserved(t *testing.T) {
 	a, _ := newAllocator(netip.MustParsePrefix("100.100.100.0/23"), netip.Prefix{})
-	ipv4, _, err := a.allocate(func(netip.Addr) bool { return false })
+	next := uint32(1)
+	ipv4, _, err := a.allocate(&next, func(netip.Addr) bool { return false })
 	if want := "100.100.101.0"; err != nil || ipv4.String() != want {
 		t.Errorf("got %v, %v; want %s, because the resolver of all nodes lives before it", ipv4, err, want)
 	}

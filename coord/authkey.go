@@ -48,12 +48,23 @@ const authKeyPrefix = "mkauth-"
 // never was.
 const forgetKeys = 30 * 24 * time.Hour
 
-// authKey is an AuthKey as it is stored. Of the secret only a hash is kept: who
+// authKey is the record of an AuthKey. Of the secret only a hash is kept: who
 // reads the store can join no node.
 type authKey struct {
 	AuthKey
 	Hash     string    // hex SHA-256 of the key's text; the secret is too random to be guessed
 	LastUsed time.Time `json:",omitzero"`
+}
+
+func (k *authKey) entryKey() string { return kindAuthKey + "/" + k.ID }
+func (k *authKey) enter(s *state)   { s.authKeys[k.ID] = k }
+func (k *authKey) leave(s *state)   { delete(s.authKeys, k.ID) }
+
+func (k *authKey) check() error {
+	if k.ID == "" || len(k.Hash) != 2*sha256.Size {
+		return errors.New("the auth key is incomplete")
+	}
+	return nil
 }
 
 // newAuthKey makes a key and the text that is given to a node.
@@ -128,13 +139,12 @@ func (s *state) createAuthKey(now time.Time, o AuthKeyOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for id, old := range s.authKeys {
+	for _, old := range s.authKeys {
 		if old.forgettable(now) {
-			delete(s.authKeys, id)
+			s.drop(old)
 		}
 	}
-	s.authKeys[k.ID] = k
-	s.revision++
+	s.put(k)
 	return text, nil
 }
 
@@ -143,8 +153,9 @@ func (s *state) revokeAuthKey(text string) error {
 	if k == nil {
 		return errors.New("coord: there is no such auth key")
 	}
-	k.Revoked = true
-	s.revision++
+	revoked := *k
+	revoked.Revoked = true
+	s.put(&revoked)
 	return nil
 }
 

@@ -211,25 +211,25 @@ func (m *machine) report(req tailcfg.MapRequest) {
 	}
 }
 
-// stream is the long poll of a node.
-type stream struct {
+// testStream is the long poll of a node.
+type testStream struct {
 	t    *testing.T
 	body io.ReadCloser
 	zstd bool
 }
 
-func (m *machine) stream(compress string) *stream {
+func (m *machine) stream(compress string) *testStream {
 	m.t.Helper()
 	resp, err := m.post(m.t.Context(), "/machine/map", tailcfg.MapRequest{Version: 130, NodeKey: m.node, Stream: true, KeepAlive: true, Compress: compress})
 	if err != nil || resp.StatusCode != 200 {
 		m.t.Fatalf("map: %+v, %v", resp, err)
 	}
 	m.t.Cleanup(func() { resp.Body.Close() })
-	return &stream{m.t, resp.Body, compress == "zstd"}
+	return &testStream{m.t, resp.Body, compress == "zstd"}
 }
 
 // next returns the next frame, and how long it took.
-func (s *stream) next(what string) (resp *tailcfg.MapResponse, after time.Duration) {
+func (s *testStream) next(what string) (resp *tailcfg.MapResponse, after time.Duration) {
 	s.t.Helper()
 	start := time.Now()
 	resp, err := s.read()
@@ -240,7 +240,7 @@ func (s *stream) next(what string) (resp *tailcfg.MapResponse, after time.Durati
 }
 
 // frame is next without keepalives.
-func (s *stream) frame(what string) *tailcfg.MapResponse {
+func (s *testStream) frame(what string) *tailcfg.MapResponse {
 	s.t.Helper()
 	for {
 		if resp, _ := s.next(what); !resp.KeepAlive {
@@ -249,7 +249,7 @@ func (s *stream) frame(what string) *tailcfg.MapResponse {
 	}
 }
 
-func (s *stream) read() (*tailcfg.MapResponse, error) {
+func (s *testStream) read() (*tailcfg.MapResponse, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(s.body, length[:]); err != nil {
 		return nil, err
@@ -266,7 +266,7 @@ func (s *stream) read() (*tailcfg.MapResponse, error) {
 }
 
 // wantEnd checks that nothing but keepalives comes before the end.
-func (s *stream) wantEnd(what string) {
+func (s *testStream) wantEnd(what string) {
 	s.t.Helper()
 	for {
 		resp, err := s.read()

@@ -23,23 +23,18 @@ package coord
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
-	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/key"
 )
-
-// saveDelay is how long what nodes report may be unsaved. Admissions, and what
-// an administrator does, are saved before they are answered.
-const saveDelay = time.Second
 
 // Config says what a [Server] is to be. The zero value works, but for relays.
 type Config struct {
@@ -49,8 +44,9 @@ type Config struct {
 	// DERPMap is where the relays are. Without a relay nodes do not come up;
 	// see also [Server.SetDERPMap].
 	DERPMap *derpmap.Map
-	// Store keeps keys and nodes between runs. Nil means [NewMemoryStore]:
-	// after a restart no node is known.
+	// Store keeps keys and nodes between runs, and is where the coordinators of
+	// a tailnet meet when there are several. Package boltstore has one in a file.
+	// Nil means [NewMemoryStore]: after a restart no node is known.
 	Store Store
 	// Logger gets what the coordinator does. Nil means silent.
 	Logger *slog.Logger
@@ -80,11 +76,13 @@ type Record struct {
 }
 
 // Server is a coordination server. Its methods may be called concurrently.
+//
+// Methods that change something return when the change is in the store. Their
+// errors are for the person who asked, that of their context, the store's, or
+// [ErrClosed].
 type Server struct {
 	domain string
 	url    string
-	rules  []tailcfg.FilterRule
-	dns    *tailcfg.DNSConfig
 	log    *slog.Logger
 	key    key.MachinePrivate
 	public *http.ServeMux
@@ -95,29 +93,19 @@ type Server struct {
 	close func()
 	work  work // requests, connections and goroutines; Close waits for them
 
-	mu      sync.Mutex
-	state   *state                           // guarded by mu
-	streams map[tailcfg.NodeID]*streamHandle // guarded by mu
-	derpMap *derpmap.Map                     // guarded by mu; what it points to does not change
-	// current is what streams tell; stored under mu whenever state or derpMap
-	// have changed, read without it.
+	loop    loop
+	streams streams
+	// current is what streams tell. The loop stores it, before it tells them.
 	current atomic.Pointer[snapshot]
-	changed chan struct{} // holds one: the state has changed, or its deadline
-
-	saving sync.Mutex // held while the store is written; taken before mu
-	store  Store      // guarded by saving
-	saved  uint64     // revision of state that the store has; guarded by saving
+	waiters waiters
 }
 
 // New returns a server that knows what its store knows. It has to be closed.
 func New(c Config) (*Server, error) {
 	s := &Server{
-		domain:  strings.ToLower(strings.Trim(c.Domain, ".")),
-		url:     strings.TrimSuffix(c.URL, "/"),
-		log:     c.Logger,
-		store:   c.Store,
-		streams: make(map[tailcfg.NodeID]*streamHandle),
-		changed: make(chan struct{}, 1),
+		domain: strings.ToLower(strings.Trim(c.Domain, ".")),
+		url:    strings.TrimSuffix(c.URL, "/"),
+		log:    c.Logger,
 	}
 	if s.domain == "" {
 		s.domain = "mesh.internal"
@@ -125,44 +113,49 @@ func New(c Config) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if s.store == nil {
-		s.store = NewMemoryStore()
-	}
-	var err error
-	if err = checkDomain(s.domain); err != nil {
+	if err := checkDomain(s.domain); err != nil {
 		return nil, err
 	}
-	if s.rules, err = wireRules(c.Filter); err != nil {
-		return nil, err
-	}
-	if s.dns, err = wireDNS(s.domain, c.ExtraRecords); err != nil {
-		return nil, err
-	}
-	if s.derpMap, err = cloneDERPMap(c.DERPMap); err != nil {
+	terms, err := c.terms(s.domain)
+	if err != nil {
 		return nil, err
 	}
 	alloc, err := newAllocator(c.IPv4, c.IPv6)
 	if err != nil {
 		return nil, err
 	}
-	s.state = newState(alloc, c.KeyExpiry)
-	if err := s.load(time.Now().UTC()); err != nil {
+	s.ctx, s.close = context.WithCancel(context.Background())
+	s.loop = newLoop(c.Store, newState(rand.Text(), alloc, c.KeyExpiry))
+	s.loop.state.terms = terms
+	s.current.Store(&snapshot{terms: terms})
+	if err := s.open(); err != nil {
+		s.Close()
 		return nil, err
 	}
-	s.publish()
 	s.start()
 	return s, nil
 }
 
+// terms returns what the configuration says of all nodes.
+func (c *Config) terms(domain string) (t *terms, err error) {
+	t = &terms{domain: domain}
+	if t.rules, err = wireRules(c.Filter); err != nil {
+		return nil, err
+	}
+	if t.dns, err = wireDNS(domain, c.ExtraRecords); err != nil {
+		return nil, err
+	}
+	t.derp, err = cloneDERPMap(c.DERPMap)
+	return t, err
+}
+
 func (s *Server) start() {
-	s.ctx, s.close = context.WithCancel(context.Background())
 	s.noise = s.newNoiseServer()
 	s.public = http.NewServeMux()
 	s.public.HandleFunc("GET /key", s.serveKey)
 	s.public.HandleFunc("POST /ts2021", s.serveUpgrade)
 	s.work.run(s.noise.serve)
-	s.work.run(s.keepTime)
-	s.work.run(s.keepSaved)
+	s.work.run(s.run)
 }
 
 // ServeHTTP implements [http.Handler].
@@ -179,101 +172,25 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // same for as long as the store is.
 func (s *Server) PublicKey() key.MachinePublic { return s.key.Public() }
 
-// Close ends all connections of nodes, waits until everything has come to an
-// end, and saves. It returns the error of the latter.
+// Close ends all connections of nodes and returns nil when everything has come
+// to an end. The store is not closed.
 func (s *Server) Close() error {
 	s.close()
 	s.work.wait()
-	return s.save()
+	return nil
 }
 
-// SetDERPMap tells all nodes where the relays are from now on.
-func (s *Server) SetDERPMap(m *derpmap.Map) error {
+// SetDERPMap tells all nodes of this server where the relays are from now on.
+func (s *Server) SetDERPMap(ctx context.Context, m *derpmap.Map) error {
 	m, err := cloneDERPMap(m)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.derpMap = m
-	s.publish()
-	return nil
-}
-
-// decide lets f change the state at the present moment and makes known what it
-// changed. f must return at once and keep nothing but nodes.
-func (s *Server) decide(f func(now time.Time, st *state)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, now := s.state.revision, time.Now().UTC()
-	s.state.advance(now)
-	f(now, s.state)
-	if s.state.revision != before {
-		s.publish()
-	}
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-}
-
-// publish makes the present state the one that streams tell. The caller holds
-// mu.
-func (s *Server) publish() {
-	old := s.current.Load()
-	s.current.Store(&snapshot{
-		domain: s.domain,
-		nodes:  s.state.sorted(),
-		derp:   s.derpMap,
-		dns:    s.dns,
-		rules:  s.rules,
-		stale:  make(chan struct{}),
+	return s.do(ctx, func(_ time.Time, st *state) error {
+		t := *st.terms
+		t.derp, st.terms = m, &t
+		return nil
 	})
-	if old != nil {
-		close(old.stale)
-	}
-}
-
-// keepTime lets the state do what becomes due, until the server is closed.
-func (s *Server) keepTime() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-timer.C:
-			s.decide(func(time.Time, *state) {})
-		case <-s.changed:
-			s.mu.Lock()
-			next := s.state.deadline()
-			s.mu.Unlock()
-			if timer.Stop(); !next.IsZero() {
-				timer.Reset(time.Until(next))
-			}
-		}
-	}
-}
-
-// keepSaved saves what has changed, a little after it did, until the server is
-// closed.
-func (s *Server) keepSaved() {
-	for {
-		news := s.current.Load().stale // before we save, so that no change is missed
-		if err := s.save(); err != nil {
-			s.log.Warn("the coordinator could not save its state; it tries again at the next change", "err", err)
-		}
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-news:
-		}
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-time.After(saveDelay):
-		}
-	}
 }
 
 func checkDomain(domain string) error {

@@ -1,22 +1,21 @@
 package coord
 
 import (
+	"iter"
 	"reflect"
 	"slices"
-	"time"
 
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
 // fullMap returns the first frame of a stream: all that self may know.
-func fullMap(now time.Time, s *snapshot, self *node) *tailcfg.MapResponse {
+func fullMap(s *snapshot, self *node) *tailcfg.MapResponse {
 	resp := &tailcfg.MapResponse{
 		Node:          self.wire(s.domain),
 		DERPMap:       s.derp,
 		DNSConfig:     s.dns,
 		Domain:        s.domain,
 		PacketFilters: map[string][]tailcfg.FilterRule{"base": s.rules},
-		ControlTime:   &now,
 		Debug:         &tailcfg.Debug{DisableLogTail: true},
 	}
 	for _, n := range s.nodes {
@@ -28,10 +27,9 @@ func fullMap(now time.Time, s *snapshot, self *node) *tailcfg.MapResponse {
 	return resp
 }
 
-// delta returns what a node that knows the old snapshot has to be told to know
-// the next, or nil when nothing in it concerns the node. was and self are the
-// node in the one and in the other.
-func delta(old, next *snapshot, was, self *node) *tailcfg.MapResponse {
+// delta returns what a node has to be told of changes, or nil when they do not
+// concern it. was and self are the node itself before and after.
+func delta(old, next *terms, was, self *node, changes iter.Seq2[*node, *node]) *tailcfg.MapResponse {
 	resp := new(tailcfg.MapResponse)
 	if selfChanged(was, self) {
 		resp.Node = self.wire(next.domain)
@@ -39,7 +37,7 @@ func delta(old, next *snapshot, was, self *node) *tailcfg.MapResponse {
 	if old.derp != next.derp {
 		resp.DERPMap = next.derp
 	}
-	for before, after := range pairs(old.nodes, next.nodes) {
+	for before, after := range changes {
 		knew, may := before != nil && was.sees(before), after != nil && self.sees(after)
 		switch {
 		case knew && !may:
@@ -63,11 +61,11 @@ func delta(old, next *snapshot, was, self *node) *tailcfg.MapResponse {
 
 // farewell tells a node that it was removed, in words that nodes understand:
 // its key has expired, and it has no peers.
-func farewell(old *snapshot, was *node) *tailcfg.MapResponse {
+func farewell(old *terms, was *node, nodes []*node) *tailcfg.MapResponse {
 	expired := *was
 	expired.KeyExpiry, expired.Expired = was.Created, true
 	resp := &tailcfg.MapResponse{Node: expired.wire(old.domain)}
-	for _, n := range old.nodes {
+	for _, n := range nodes {
 		if was.sees(n) {
 			resp.PeersRemoved = append(resp.PeersRemoved, n.ID)
 		}
@@ -85,7 +83,7 @@ func selfChanged(was, self *node) bool {
 func withReportOf(n, src *node) node {
 	m := *n
 	m.Version, m.DiscoKey, m.HomeDERP, m.Endpoints, m.Hostinfo = src.Version, src.DiscoKey, src.HomeDERP, src.Endpoints, src.Hostinfo
-	m.Online, m.LastSeen, m.Wanted = src.Online, src.LastSeen, src.Wanted
+	m.Stream, m.LastSeen, m.Wanted = src.Stream, src.LastSeen, src.Wanted
 	return m
 }
 
@@ -93,14 +91,15 @@ func withReportOf(n, src *node) node {
 // it.
 func tellChange(resp *tailcfg.MapResponse, domain string, before, after *node) {
 	patch, ok := patchOf(before, after)
+	online := after.online()
 	switch {
 	case !ok:
 		resp.PeersChanged = append(resp.PeersChanged, after.wire(domain))
-	case reflect.DeepEqual(patch, tailcfg.PeerChange{NodeID: after.ID, Online: &after.Online}):
+	case reflect.DeepEqual(patch, tailcfg.PeerChange{NodeID: after.ID, Online: &online}):
 		if resp.OnlineChange == nil {
 			resp.OnlineChange = make(map[tailcfg.NodeID]bool)
 		}
-		resp.OnlineChange[after.ID] = after.Online
+		resp.OnlineChange[after.ID] = online
 	case !reflect.DeepEqual(patch, tailcfg.PeerChange{NodeID: after.ID}):
 		resp.PeersChangedPatch = append(resp.PeersChangedPatch, &patch)
 	}
@@ -126,12 +125,13 @@ func patchOf(before, after *node) (tailcfg.PeerChange, bool) {
 	if !before.KeyExpiry.Equal(after.KeyExpiry) && !after.KeyExpiry.IsZero() {
 		patch.KeyExpiry, rest.KeyExpiry = &after.KeyExpiry, after.KeyExpiry
 	}
-	if before.Online != after.Online {
-		patch.Online, rest.Online = &after.Online, after.Online
+	online := after.online()
+	if before.online() != online {
+		patch.Online = &online
 	}
-	if !after.Online && (before.Online || !before.LastSeen.Equal(after.LastSeen)) { // nothing is told of it while online
+	if !online && (before.online() || !before.LastSeen.Equal(after.LastSeen)) { // nothing is told of it while online
 		patch.LastSeen = &after.LastSeen
 	}
-	rest.LastSeen, rest.Wanted = after.LastSeen, after.Wanted
+	rest.Stream, rest.LastSeen, rest.Wanted = after.Stream, after.LastSeen, after.Wanted
 	return patch, reflect.DeepEqual(rest, *after)
 }

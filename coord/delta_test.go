@@ -1,8 +1,10 @@
 package coord
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -14,8 +16,22 @@ import (
 	"github.com/meshnet-go/meshnet/key"
 )
 
+// sorted returns all nodes in the order of their IDs.
+func (s *state) sorted() []*node {
+	return slices.SortedFunc(maps.Values(s.nodes), func(a, b *node) int { return cmp.Compare(a.ID, b.ID) })
+}
+
 func (s *state) snapshot() *snapshot {
-	return &snapshot{domain: "mesh.internal", nodes: s.sorted(), derp: new(derpmap.Map)}
+	if s.terms == nil {
+		s.terms = &terms{domain: "mesh.internal", derp: new(derpmap.Map)}
+	}
+	return &snapshot{terms: s.terms, nodes: s.sorted()}
+}
+
+// difference returns what a node is told that knows the one snapshot and is
+// to know the other.
+func difference(old, next *snapshot, id tailcfg.NodeID) *tailcfg.MapResponse {
+	return delta(old.terms, next.terms, old.find(id), next.find(id), pairs(old.nodes, next.nodes))
 }
 
 func TestDelta(t *testing.T) {
@@ -24,9 +40,7 @@ func TestDelta(t *testing.T) {
 	disco := key.NewDisco().Public()
 	peer = s.report(peer, &tailcfg.MapRequest{DiscoKey: disco, Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1")}})
 	s.connected(peer.ID)
-	derp := s.snapshot().derp
 	told := s.snapshot()
-	told.derp = derp
 	// Each step changes the state; want is what self is told of it.
 	for _, step := range []struct {
 		what   string
@@ -53,12 +67,13 @@ func TestDelta(t *testing.T) {
 			s.change(s.nodes[peer.ID], func(n *node) { n.KeyExpiry = epoch.Add(time.Hour) })
 		}, `{"PeersChangedPatch":[{"NodeID":2,"KeyExpiry":"2026-01-02T04:04:05Z"}]}`},
 		{"the peer expires", func() { s.advance(epoch.Add(time.Hour)) }, `{"PeersRemoved":[2]}`},
-		{"the relays change", func() { derp = &derpmap.Map{Regions: map[int]*derpmap.Region{}} }, `{"DERPMap":{"Regions":{}}}`},
+		{"the relays change", func() {
+			s.terms = &terms{domain: s.terms.domain, derp: &derpmap.Map{Regions: map[int]*derpmap.Region{}}}
+		}, `{"DERPMap":{"Regions":{}}}`},
 	} {
 		step.change()
 		next := s.snapshot()
-		next.derp = derp
-		got, _ := json.Marshal(delta(told, next, told.find(self.ID), next.find(self.ID)))
+		got, _ := json.Marshal(difference(told, next, self.ID))
 		if string(got) != step.want {
 			t.Errorf("%s:\n got %s\nwant %s", step.what, got, step.want)
 		}
@@ -73,8 +88,7 @@ func TestDeltaOfWholeNodes(t *testing.T) {
 	next := func() *tailcfg.MapResponse {
 		old := told
 		told = s.snapshot()
-		told.derp = old.derp
-		return delta(old, told, old.find(self.ID), told.find(self.ID))
+		return difference(old, told, self.ID)
 	}
 	one := func(what string, nodes []*tailcfg.Node) *tailcfg.Node {
 		t.Helper()
@@ -98,7 +112,7 @@ func TestDeltaOfWholeNodes(t *testing.T) {
 	if n := one("endpoints become none, which a patch cannot say", next().PeersChanged); n.Endpoints != nil {
 		t.Errorf("endpoints %v", n.Endpoints)
 	}
-	if err := s.rename(int64(self.ID), "other"); err != nil {
+	if err := s.rename(s.nodes[self.ID], "other"); err != nil {
 		t.Fatal(err)
 	}
 	if resp := next(); resp == nil || resp.Node == nil || resp.Node.Name != "other.mesh.internal." || len(resp.UserProfiles) != 1 {
@@ -109,8 +123,8 @@ func TestDeltaOfWholeNodes(t *testing.T) {
 	if resp.Node == nil || !resp.Node.Expired || !resp.Node.KeyExpiry.Equal(epoch) || len(resp.PeersRemoved) != 1 {
 		t.Errorf("an expired node is told so and loses its peers: %+v", resp)
 	}
-	s.remove(s.nodes[self.ID])
-	if resp := farewell(told, told.find(self.ID)); resp.Node == nil || !resp.Node.Expired || resp.Node.KeyExpiry.IsZero() {
+	s.drop(s.nodes[self.ID])
+	if resp := farewell(told.terms, told.find(self.ID), told.nodes); resp.Node == nil || !resp.Node.Expired || resp.Node.KeyExpiry.IsZero() {
 		t.Errorf("a removed node is told that it has expired: %+v", resp)
 	}
 }
@@ -189,24 +203,37 @@ func TestDeltasAddUp(t *testing.T) {
 	s := testState()
 	self := s.join(t, "self")
 	now := epoch
-	told := s.snapshot()
+	st := newStream(self.ID, nil)
 	c := &client{peers: make(map[tailcfg.NodeID]tailcfg.Node)}
-	c.apply(overWire(t, fullMap(now, told, told.find(self.ID))))
+	told := s.snapshot()
+	c.apply(overWire(t, st.first(told)))
+	clear(s.altered)
 	for step := range 1000 {
 		now = now.Add(time.Duration(rng.IntN(8)) * time.Second)
 		what := disturb(t, rng, s, now, self.ID)
 		s.advance(now)
+		for id, was := range s.altered {
+			st.note(id, was)
+		}
+		altered := s.altered
+		s.altered = make(map[tailcfg.NodeID]*node)
+		if told.nodes = told.with(altered, s.nodes); !slices.Equal(told.nodes, s.sorted()) {
+			t.Fatalf("step %d, %s: the nodes of the snapshot do not follow", step, what)
+		}
 		if rng.IntN(3) == 0 { // a slow node hears of several changes at once
 			continue
 		}
-		next := s.snapshot()
-		if rng.IntN(10) > 0 {
-			next.derp = told.derp
+		if rng.IntN(10) == 0 {
+			s.terms = &terms{domain: s.terms.domain, derp: new(derpmap.Map)}
 		}
-		c.apply(overWire(t, delta(told, next, told.find(self.ID), next.find(self.ID))))
-		told = next
+		next := s.snapshot()
+		resp, there := st.next(next, st.take())
+		if !there {
+			t.Fatalf("step %d, %s: it is told that it is gone", step, what)
+		}
+		c.apply(overWire(t, resp))
 		want := &client{peers: make(map[tailcfg.NodeID]tailcfg.Node)}
-		want.apply(overWire(t, fullMap(now, next, next.find(self.ID))))
+		want.apply(overWire(t, fullMap(next, next.find(self.ID))))
 		if got, want := c.String(), want.String(); got != want {
 			t.Fatalf("step %d, %s:\n got %s\nwant %s", step, what, got, want)
 		}
@@ -246,7 +273,7 @@ func disturb(t *testing.T, rng *rand.Rand, s *state, now time.Time, self tailcfg
 		s.joinWith(t, name, AuthKeyOptions{Ephemeral: rng.IntN(2) == 0})
 		return "join"
 	case what == 1 && n.ID != self:
-		s.remove(n)
+		s.drop(n)
 		return "remove"
 	case what == 2:
 		s.connected(n.ID)
@@ -261,7 +288,7 @@ func disturb(t *testing.T, rng *rand.Rand, s *state, now time.Time, self tailcfg
 		s.change(n, func(n *node) { n.KeyExpiry, n.Expired = now.Add(time.Minute), false })
 		return "renew"
 	case what == 6:
-		s.rename(int64(n.ID), fmt.Sprint("n", rng.IntN(30)))
+		s.rename(n, fmt.Sprint("n", rng.IntN(30)))
 		return "rename"
 	}
 	req := &tailcfg.MapRequest{Version: 130 + tailcfg.CapabilityVersion(rng.IntN(2)), Hostinfo: &tailcfg.Hostinfo{Hostname: name, NetInfo: &tailcfg.NetInfo{PreferredDERP: rng.IntN(3)}}}

@@ -1,6 +1,7 @@
 package coord_test
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"net"
@@ -10,9 +11,10 @@ import (
 	"time"
 
 	"github.com/meshnet-go/meshnet/coord"
+	"github.com/meshnet-go/meshnet/coord/boltstore"
 )
 
-// A coordinator is an http.Handler and a file.
+// A coordinator is an http.Handler and a store.
 func Example() {
 	dir, err := os.MkdirTemp("", "coord")
 	if err != nil {
@@ -20,10 +22,12 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 
-	c, err := coord.New(coord.Config{
-		Domain: "mesh.internal",
-		Store:  coord.NewFileStore(filepath.Join(dir, "coord.json")),
-	})
+	store, err := boltstore.Open(filepath.Join(dir, "coord.db"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	c, err := coord.New(coord.Config{Domain: "mesh.internal", Store: store})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -37,7 +41,7 @@ func Example() {
 	go srv.Serve(ln)
 	defer srv.Close()
 
-	authKey, err := c.CreateAuthKey(coord.AuthKeyOptions{Reusable: true, Lifetime: time.Hour})
+	authKey, err := c.CreateAuthKey(context.Background(), coord.AuthKeyOptions{Reusable: true, Lifetime: time.Hour})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -56,10 +60,14 @@ func ExampleServer_CreateAuthKey() {
 	}
 	defer c.Close()
 
-	if _, err := c.CreateAuthKey(coord.AuthKeyOptions{Tags: []string{"tag:ci"}, Ephemeral: true, Reusable: true}); err != nil {
+	if _, err := c.CreateAuthKey(context.Background(), coord.AuthKeyOptions{Tags: []string{"tag:ci"}, Ephemeral: true, Reusable: true}); err != nil {
 		log.Fatal(err)
 	}
-	for _, k := range c.AuthKeys() {
+	keys, err := c.AuthKeys(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, k := range keys {
 		fmt.Println(k.Tags, k.Uses)
 	}
 	// Output: [tag:ci] 0

@@ -25,7 +25,7 @@ var (
 // fuzzState has a node of the fuzzed machine, one of another, and an auth key.
 func fuzzState(t *testing.T) *state {
 	s := testState()
-	s.authKeys["FUZZ"] = &authKey{AuthKey: AuthKey{ID: "FUZZ", Reusable: true, Tags: []string{"tag:a"}}, Hash: hashAuthKey(fuzzKey)}
+	s.put(&authKey{AuthKey: AuthKey{ID: "FUZZ", Reusable: true, Tags: []string{"tag:a"}}, Hash: hashAuthKey(fuzzKey)})
 	for text, m := range map[string]key.MachinePublic{fuzzNode: fuzzMachine, fuzzOther: fuzzVictim} {
 		k, err := key.ParseNodePublic(text)
 		if err != nil {
@@ -56,21 +56,23 @@ func checkState(t *testing.T, s *state) {
 	}
 	snap := s.snapshot()
 	for _, n := range snap.nodes {
-		data, err := json.Marshal(fullMap(epoch, snap, n))
+		data, err := json.Marshal(fullMap(snap, n))
 		if err != nil || len(data) > 100<<10 {
 			t.Fatalf("the map is %d bytes, %v", len(data), err)
 		}
 	}
-	data, err := json.Marshal(s.saved())
+	changes, err := s.changes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var saved savedState
-	if err := json.Unmarshal(data, &saved); err != nil {
-		t.Fatal(err)
+	var all []Entry
+	for _, c := range changes {
+		if c.Value != nil {
+			all = append(all, Entry{c.Key, c.Value, 1})
+		}
 	}
-	if err := testState().restore(epoch, &saved); err != nil {
-		t.Fatalf("what was saved cannot be restored: %v", err)
+	if err := testState().restore(epoch, all); err != nil {
+		t.Fatalf("what was stored cannot be restored: %v", err)
 	}
 }
 
@@ -132,7 +134,7 @@ func FuzzMap(f *testing.F) {
 		s.report(s.nodes[n.ID], &req)
 		checkState(t, s)
 		next := s.snapshot()
-		if resp := delta(old, next, old.nodes[1], next.nodes[1]); resp != nil {
+		if resp := difference(old, next, old.nodes[1].ID); resp != nil {
 			if _, err := json.Marshal(resp); err != nil {
 				t.Fatal(err)
 			}

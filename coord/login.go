@@ -16,14 +16,35 @@ const (
 	maxLogins     = 1000      // pending at once; asking for one takes no credential
 )
 
-// login is a registration that waits for an administrator.
+// login is the record of a registration that waits for an administrator.
 type login struct {
-	id       string // stands in the AuthURL; knowing it allows nothing
-	machine  key.MachinePublic
-	nodeKey  key.NodePublic
-	expires  time.Time
-	approved bool
-	decided  chan struct{} // closed when it is approved or has expired
+	ID       string // stands in the AuthURL; knowing it allows nothing
+	Machine  key.MachinePublic
+	NodeKey  key.NodePublic
+	Expires  time.Time
+	Approved bool `json:",omitzero"`
+}
+
+func (l *login) entryKey() string { return kindLogin + "/" + l.ID }
+
+func (l *login) enter(s *state) {
+	s.logins[l.ID] = l
+	s.dueAt(l.Expires)
+	if l.Approved {
+		s.settled = append(s.settled, l.ID)
+	}
+}
+
+func (l *login) leave(s *state) {
+	delete(s.logins, l.ID)
+	s.settled = append(s.settled, l.ID)
+}
+
+func (l *login) check() error {
+	if l.ID == "" || l.Machine.IsZero() || l.NodeKey.IsZero() {
+		return errors.New("the login is incomplete")
+	}
+	return nil
 }
 
 // errTooManyLogins is answered as "too many requests": try again later.
@@ -33,7 +54,7 @@ var errTooManyLogins = errors.New("too many registrations wait for approval")
 // none.
 func (s *state) loginFor(now time.Time, machine key.MachinePublic, req *tailcfg.RegisterRequest) (*login, error) {
 	for _, l := range s.logins {
-		if l.machine == machine && l.nodeKey == req.NodeKey && now.Before(l.expires) {
+		if l.Machine == machine && l.NodeKey == req.NodeKey && now.Before(l.Expires) {
 			return l, nil
 		}
 	}
@@ -41,13 +62,12 @@ func (s *state) loginFor(now time.Time, machine key.MachinePublic, req *tailcfg.
 		return nil, errTooManyLogins
 	}
 	l := &login{
-		id:      rand.Text(),
-		machine: machine,
-		nodeKey: req.NodeKey,
-		expires: now.Add(loginLifetime),
-		decided: make(chan struct{}),
+		ID:      rand.Text(),
+		Machine: machine,
+		NodeKey: req.NodeKey,
+		Expires: now.Add(loginLifetime),
 	}
-	s.logins[l.id] = l
+	s.put(l)
 	return l, nil
 }
 
@@ -59,13 +79,11 @@ func loginID(text string) string {
 
 func (s *state) approve(now time.Time, text string) error {
 	l := s.logins[loginID(text)]
-	if l == nil || !now.Before(l.expires) {
+	if l == nil || !now.Before(l.Expires) {
 		return errors.New("coord: no registration waits under this URL; it may have expired")
 	}
-	l.expires = now.Add(loginLifetime)
-	if !l.approved {
-		l.approved = true
-		close(l.decided)
-	}
+	approved := *l
+	approved.Approved, approved.Expires = true, now.Add(loginLifetime)
+	s.put(&approved)
 	return nil
 }

@@ -28,18 +28,23 @@ func (s *Server) serveMap(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	report := !req.Stream && req.OmitPeers
-	var self *node
-	s.decide(func(_ time.Time, st *state) {
-		self = st.find(req.NodeKey, connOf(r).Peer())
+	machine := connOf(r).Peer()
+	self, err := decide(r.Context(), s, func(_ time.Time, st *state) (*node, error) {
+		self := st.find(req.NodeKey, machine)
 		switch {
 		case self == nil:
+			return nil, nil
 		case report:
-			st.report(self, &req)
+			return st.report(self, &req), nil
 		default:
-			st.recall(self, &req)
+			return st.recall(self, &req), nil
 		}
 	})
-	if self == nil {
+	switch {
+	case err != nil:
+		http.Error(w, "the coordinator could not look up the node", http.StatusServiceUnavailable)
+		return
+	case self == nil:
 		http.Error(w, "this machine has no such node; register it", http.StatusNotFound)
 		return
 	}
@@ -52,74 +57,78 @@ func (s *Server) serveMap(w http.ResponseWriter, r *http.Request) {
 	default:
 		now := s.current.Load()
 		if self := now.find(self.ID); self != nil {
-			frames.send(fullMap(time.Now().UTC(), now, self))
+			frames.send(stamped(fullMap(now, self)))
 		}
 	}
 }
 
-// streamHandle is the one map stream of a node.
-type streamHandle struct{ end context.CancelFunc }
+// stamped adds the time to a frame.
+func stamped(resp *tailcfg.MapResponse) *tailcfg.MapResponse {
+	now := time.Now().UTC()
+	resp.ControlTime = &now
+	return resp
+}
 
 // openStream makes the stream of the node that of the context it returns, and
-// ends the one before. end must be called.
-func (s *Server) openStream(parent context.Context, id tailcfg.NodeID) (ctx context.Context, end func()) {
+// ends the one before. close must be called.
+func (s *Server) openStream(parent context.Context, id tailcfg.NodeID) (ctx context.Context, st *stream, close func(), err error) {
 	ctx, cancel := context.WithCancel(parent)
-	mine := &streamHandle{cancel}
-	s.decide(func(_ time.Time, st *state) {
-		if other := s.streams[id]; other != nil {
-			other.end()
-		}
-		s.streams[id] = mine
-		st.connected(id)
-	})
-	return ctx, func() {
+	st = newStream(id, cancel)
+	s.streams.add(st)
+	close = func() {
 		cancel()
-		s.decide(func(now time.Time, st *state) {
-			if s.streams[id] == mine {
-				delete(s.streams, id)
-				st.disconnected(now, id)
-			}
-		})
+		if s.streams.remove(st) {
+			s.do(context.WithoutCancel(parent), func(now time.Time, state *state) error {
+				if s.streams.of(id) == nil { // it may be back already
+					state.disconnected(now, id)
+				}
+				return nil
+			})
+		}
 	}
+	err = s.do(ctx, func(_ time.Time, state *state) error {
+		if s.streams.of(id) == st {
+			state.connected(id)
+		}
+		return nil
+	})
+	return ctx, st, close, err
 }
 
 // stream tells the node all it may know, and then what changes, until ctx is
-// done, the node is removed or a frame cannot be sent. It always tells the
-// difference between what it told last and what is true now: a node that reads
-// slowly gets fewer and larger frames, and nobody waits for it.
+// done, the node is removed or a frame cannot be sent.
 func (s *Server) stream(ctx context.Context, id tailcfg.NodeID, frames frameWriter) {
-	ctx, end := s.openStream(ctx, id)
-	defer end()
-	told := s.current.Load()
-	self := told.find(id)
-	if self == nil {
+	ctx, st, close, err := s.openStream(ctx, id)
+	defer close()
+	if err != nil {
 		return
 	}
-	err := frames.send(fullMap(time.Now().UTC(), told, self))
+	st.take() // before the snapshot is loaded: what came with it is in it
+	resp := st.first(s.current.Load())
+	if resp == nil {
+		return
+	}
+	err = frames.send(stamped(resp))
 	silence := time.NewTimer(silenceLimit())
 	defer silence.Stop()
-	for err == nil {
-		var resp *tailcfg.MapResponse
+	for there := true; err == nil && there; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-silence.C:
 			resp = &tailcfg.MapResponse{KeepAlive: true}
-		case <-told.stale:
-			next := s.current.Load()
-			was := self
-			if self = next.find(id); self == nil {
-				frames.send(farewell(told, was))
-				return
-			}
-			resp, told = delta(told, next, was, self), next
+		case <-st.changed:
+			before := st.take() // and then the snapshot, which has all of it
+			resp, there = st.next(s.current.Load(), before)
 		}
 		if resp != nil {
 			err = frames.send(resp)
 			silence.Reset(silenceLimit())
 		}
 	}
-	s.log.Debug("map stream failed", "node", self.Name, "err", err)
+	if err != nil {
+		s.log.Debug("map stream failed", "node", id, "err", err)
+	}
 }
 
 func silenceLimit() time.Duration { return keepAlive + rand.N(keepAliveJitter) }

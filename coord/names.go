@@ -45,14 +45,12 @@ func trimLabel(name string, limit int) string {
 // uniqueName returns wanted, or where another node than self has it, the first
 // of wanted-1, wanted-2, … that is free.
 func (s *state) uniqueName(wanted string, self tailcfg.NodeID) string {
-	taken := make(map[string]bool, len(s.nodes))
-	for _, n := range s.nodes {
-		if n.ID != self {
-			taken[n.Name] = true
-		}
+	taken := func(name string) bool {
+		id, ok := s.byName[name]
+		return ok && id != self
 	}
 	name := wanted
-	for i := 1; taken[name]; i++ {
+	for i := 1; taken(name); i++ {
 		suffix := "-" + strconv.Itoa(i)
 		name = trimLabel(wanted, maxLabel-len(suffix)) + suffix
 	}

@@ -1,6 +1,7 @@
 package coord
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,9 +11,7 @@ import (
 	"github.com/meshnet-go/meshnet/key"
 )
 
-// node is a member of the tailnet. A node is never changed once the state holds
-// it: a changed copy takes its place. So snapshots share nodes, and a pointer
-// that stayed the same says that nothing changed.
+// node is the record of a member of the tailnet.
 type node struct {
 	ID       tailcfg.NodeID // never reused
 	Machine  key.MachinePublic
@@ -29,6 +28,9 @@ type node struct {
 	// KeyExpiry is when Key stops being good, or zero.
 	KeyExpiry time.Time `json:",omitzero"`
 	Ephemeral bool      `json:",omitzero"`
+	// Stream is the coordinator that has the node's map stream, or had it a few
+	// seconds ago; empty when the node is offline.
+	Stream string `json:",omitzero"`
 
 	// What the node reported of itself.
 	Version   tailcfg.CapabilityVersion
@@ -37,8 +39,74 @@ type node struct {
 	Endpoints []netip.AddrPort `json:",omitempty"`
 	Hostinfo  tailcfg.Hostinfo
 
-	Online  bool `json:",omitzero"` // it has a map stream, or had one a few seconds ago
-	Expired bool `json:"-"`         // KeyExpiry has passed
+	Expired bool `json:"-"` // KeyExpiry has passed
+}
+
+func (n *node) entryKey() string { return entryKey(kindNode, int64(n.ID)) }
+
+func (n *node) check() error {
+	if n.ID <= 0 || n.Key.IsZero() || n.Machine.IsZero() || !n.IPv4.Is4() || !n.IPv6.Is6() || n.Name != label(n.Name) {
+		return errors.New("the node is incomplete")
+	}
+	return nil
+}
+
+func (n *node) enter(s *state) {
+	s.alter(n.ID)
+	s.nodes[n.ID] = n
+	s.byKey[n.Key] = n.ID
+	s.byName[n.Name] = n.ID
+	s.byAddr[n.IPv4], s.byAddr[n.IPv6] = n.ID, n.ID
+	s.byMachine[n.Machine] = append(s.byMachine[n.Machine], n.ID)
+	if !n.Expired && !n.KeyExpiry.IsZero() {
+		s.dueAt(n.KeyExpiry)
+	}
+	if forget := n.forgetAt(); !forget.IsZero() {
+		s.dueAt(forget)
+	}
+	if n.Stream != "" && s.coordinators[n.Stream] == nil {
+		s.dueAt(longAgo)
+	}
+}
+
+func (n *node) leave(s *state) {
+	s.alter(n.ID)
+	delete(s.nodes, n.ID)
+	disown(s.byKey, n.Key, n.ID)
+	disown(s.byName, n.Name, n.ID)
+	disown(s.byAddr, n.IPv4, n.ID)
+	disown(s.byAddr, n.IPv6, n.ID)
+	others := slices.DeleteFunc(s.byMachine[n.Machine], func(id tailcfg.NodeID) bool { return id == n.ID })
+	if s.byMachine[n.Machine] = others; len(others) == 0 {
+		delete(s.byMachine, n.Machine)
+	}
+}
+
+// disown deletes the key from an index, unless it has passed to another node.
+func disown[K comparable](index map[K]tailcfg.NodeID, k K, id tailcfg.NodeID) {
+	if index[k] == id {
+		delete(index, k)
+	}
+}
+
+// alter notes that the node is about to change.
+func (s *state) alter(id tailcfg.NodeID) {
+	if _, ok := s.altered[id]; !ok {
+		s.altered[id] = s.nodes[id]
+	}
+}
+
+// online reports whether the node has a map stream, or had one a few seconds
+// ago.
+func (n *node) online() bool { return n.Stream != "" }
+
+// forgetAt returns when the node is to be forgotten if it does not come back,
+// or zero.
+func (n *node) forgetAt() time.Time {
+	if !n.Ephemeral || n.online() {
+		return time.Time{}
+	}
+	return n.LastSeen.Add(offlineAfter + forgetAfter)
 }
 
 func (n *node) stableID() string { return fmt.Sprintf("n%d", n.ID) }
@@ -48,8 +116,13 @@ func (n *node) sees(peer *node) bool {
 	return n.ID != peer.ID && !n.Expired && !peer.Expired
 }
 
+// looksLike reports whether the node and other, which is the same node at
+// another moment, see the same peers.
+func (n *node) looksLike(other *node) bool { return n.Expired == other.Expired }
+
 // wire returns the node as the protocol shows it to itself and to its peers.
 func (n *node) wire(domain string) *tailcfg.Node {
+	online := n.online()
 	w := &tailcfg.Node{
 		ID:        n.ID,
 		StableID:  n.stableID(),
@@ -68,11 +141,11 @@ func (n *node) wire(domain string) *tailcfg.Node {
 		Created:           n.Created,
 		Cap:               n.Version,
 		Tags:              n.Tags,
-		Online:            &n.Online,
+		Online:            &online,
 		MachineAuthorized: true,
 		Expired:           n.Expired,
 	}
-	if !n.Online {
+	if !online {
 		w.LastSeen = &n.LastSeen
 	}
 	return w
@@ -113,7 +186,7 @@ func (n *node) describe(domain string) Node {
 		Created:   n.Created,
 		KeyExpiry: n.KeyExpiry,
 		Expired:   n.Expired,
-		Online:    n.Online,
+		Online:    n.online(),
 		LastSeen:  n.LastSeen,
 		HomeDERP:  n.HomeDERP,
 	}

@@ -28,12 +28,8 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusTooManyRequests)
 		return
 	case err != nil: // the node no longer waits, or we are closed
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	if err := s.save(); err != nil {
-		s.log.Warn("the coordinator could not save a registration", "err", err)
-		http.Error(w, "the coordinator could not save the registration", http.StatusInternalServerError)
+		s.log.Debug("registration not decided", "machine", conn.Peer(), "err", err)
+		http.Error(w, "the coordinator cannot decide now; try again", http.StatusServiceUnavailable)
 		return
 	}
 	writeJSON(w, s.registerResponse(conn, a))
@@ -43,17 +39,22 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 // pending waits until that is decided.
 func (s *Server) register(ctx context.Context, conn *controlConn, req *tailcfg.RegisterRequest) (a admission, err error) {
 	for {
-		s.decide(func(now time.Time, st *state) {
-			a, err = st.register(now, conn.Peer(), req)
+		settled, stop := s.waiters.wait(loginID(req.Followup)) // before it can be settled
+		a, err = decide(ctx, s, func(now time.Time, st *state) (admission, error) {
+			return st.register(now, conn.Peer(), req)
 		})
-		if err != nil || a.login == nil || a.login.id != loginID(req.Followup) {
+		if err != nil || a.login == nil || a.login.ID != loginID(req.Followup) {
+			stop()
 			return a, err
 		}
 		req = waiting(req, a.login)
 		select {
-		case <-a.login.decided:
+		case <-settled:
 		case <-ctx.Done():
-			return a, ctx.Err()
+			err = ctx.Err()
+		}
+		if stop(); err != nil {
+			return a, err
 		}
 	}
 }
@@ -65,7 +66,7 @@ func waiting(req *tailcfg.RegisterRequest, l *login) *tailcfg.RegisterRequest {
 		Version:    req.Version,
 		NodeKey:    req.NodeKey,
 		OldNodeKey: req.OldNodeKey,
-		Followup:   l.id,
+		Followup:   l.ID,
 		Ephemeral:  req.Ephemeral,
 	}
 	if req.Hostinfo != nil {
@@ -80,7 +81,7 @@ func (s *Server) registerResponse(conn *controlConn, a admission) tailcfg.Regist
 	case a.expired:
 		return tailcfg.RegisterResponse{NodeKeyExpired: true}
 	case a.login != nil:
-		url := conn.url + "/login/" + a.login.id
+		url := conn.url + "/login/" + a.login.ID
 		s.log.Info("a node waits for approval", "machine", conn.Peer(), "url", url)
 		return tailcfg.RegisterResponse{AuthURL: url}
 	}

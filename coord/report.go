@@ -56,7 +56,7 @@ func (s *state) update(n *node, f func(*node)) *node {
 	if reflect.DeepEqual(*n, changed) {
 		return n
 	}
-	s.put(&changed)
+	s.putNode(&changed)
 	return &changed
 }
 

@@ -9,8 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +24,7 @@ import (
 func (ts *testServer) reusable(o AuthKeyOptions) string {
 	ts.t.Helper()
 	o.Reusable = true
-	k, err := ts.CreateAuthKey(o)
+	k, err := ts.CreateAuthKey(ts.t.Context(), o)
 	if err != nil {
 		ts.t.Fatal(err)
 	}
@@ -70,10 +70,10 @@ func TestTwoNodes(t *testing.T) {
 			t.Errorf("a peer reports: %+v", resp)
 		}
 
-		if err := ts.SetDERPMap(&derpmap.Map{Regions: map[int]*derpmap.Region{2: {RegionID: 2}}}); err != nil {
+		if err := ts.SetDERPMap(t.Context(), &derpmap.Map{Regions: map[int]*derpmap.Region{2: {RegionID: 2}}}); err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range []*stream{sa, sb} {
+		for _, s := range []*testStream{sa, sb} {
 			if resp := s.frame("the relays change"); resp.DERPMap.Regions[2] == nil || resp.DERPMap.Regions[1] != nil || resp.Node != nil {
 				t.Errorf("the relays change: %+v", resp)
 			}
@@ -85,7 +85,7 @@ func TestTwoNodes(t *testing.T) {
 			t.Errorf("a peer goes: %+v after %v, want that it is offline after %v", resp, after, offlineAfter)
 		}
 
-		if err := ts.RemoveNode(2); err != nil {
+		if err := ts.RemoveNode(ts.t.Context(), 2); err != nil {
 			t.Fatal(err)
 		}
 		if resp := sa.frame("a peer is removed"); len(resp.PeersRemoved) != 1 {
@@ -94,7 +94,7 @@ func TestTwoNodes(t *testing.T) {
 		if code, text := b.status("/machine/map", tailcfg.MapRequest{Version: 130, NodeKey: b.node, Stream: true}); code != 404 {
 			t.Errorf("the map for a removed node: %d %s, want 404: it has to register", code, text)
 		}
-		if err := ts.RemoveNode(1); err != nil {
+		if err := ts.RemoveNode(ts.t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
 		if resp := sa.frame("removed while it streams"); resp.Node == nil || !resp.Node.Expired {
@@ -249,9 +249,9 @@ func TestStuckStream(t *testing.T) {
 
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := NewFileStore(filepath.Join(t.TempDir(), "coord.json"))
+		store := NewMemoryStore()
 		ts := serve(t, Config{Store: store})
-		once, err := ts.CreateAuthKey(AuthKeyOptions{})
+		once, err := ts.CreateAuthKey(ts.t.Context(), AuthKeyOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +264,6 @@ func TestRestart(t *testing.T) {
 		disco := key.NewDisco().Public()
 		a.report(tailcfg.MapRequest{DiscoKey: disco, Hostinfo: &tailcfg.Hostinfo{Hostname: "web", NetInfo: &tailcfg.NetInfo{PreferredDERP: 1}}})
 		before, public := ts.Nodes(), ts.PublicKey()
-		time.Sleep(2 * saveDelay)
 		ts.stop()
 		sa.wantEnd("the coordinator is closed")
 
@@ -306,7 +305,7 @@ func TestLoginByApproval(t *testing.T) {
 		follow.Followup = resp.AuthURL
 		go func() {
 			time.Sleep(42 * time.Minute)
-			if err := ts.Approve(resp.AuthURL); err != nil {
+			if err := ts.Approve(ts.t.Context(), resp.AuthURL); err != nil {
 				t.Errorf("approve: %v", err)
 			}
 		}()
@@ -504,69 +503,80 @@ func TestClose(t *testing.T) {
 // failingStore is a store whose disk is full.
 type failingStore struct {
 	Store
-	full bool
+	full atomic.Bool
 }
 
-func (f *failingStore) Save(data []byte) error {
-	if f.full {
-		return errors.New("disk full")
+func (f *failingStore) Commit(ctx context.Context, changes []Change) (int64, error) {
+	if f.full.Load() {
+		return 0, errors.New("disk full")
 	}
-	return f.Store.Save(data)
+	return f.Store.Commit(ctx, changes)
 }
 
 func TestStoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &failingStore{Store: NewMemoryStore()}
 		ts := serve(t, Config{Store: store})
-		once, _ := ts.CreateAuthKey(AuthKeyOptions{})
-		store.full = true
-		if _, err := ts.CreateAuthKey(AuthKeyOptions{}); err == nil {
+		once, _ := ts.CreateAuthKey(t.Context(), AuthKeyOptions{})
+		store.full.Store(true)
+		if _, err := ts.CreateAuthKey(t.Context(), AuthKeyOptions{}); err == nil {
 			t.Error("made an auth key that will be forgotten")
 		}
 		m := ts.machine()
-		if code, text := m.status("/machine/register", request(m.node, "web", once)); code != 500 {
-			t.Errorf("registered without saving: %d %s", code, text)
+		if code, text := m.status("/machine/register", request(m.node, "web", once)); code != 503 || strings.Contains(text, "disk") {
+			t.Errorf("registered without storing it: %d %s", code, text)
 		}
-		store.full = false
+		if keys, err := ts.AuthKeys(t.Context()); err != nil || len(keys) != 1 || keys[0].Uses != 0 || len(ts.Nodes()) != 0 {
+			t.Errorf("what could not be stored is in force: %+v, %v, %+v", keys, err, ts.Nodes())
+		}
+		time.Sleep(time.Minute) // it tries to show that it lives
+		store.full.Store(false)
 		m.join("web", once) // tries again
 	})
 }
 
 func TestNewRefuses(t *testing.T) {
-	damaged := func(data string) Store {
+	store := func(records ...record) Store {
 		s := NewMemoryStore()
-		s.Save([]byte(data))
+		for _, r := range records {
+			value, _ := json.Marshal(r)
+			s.Commit(t.Context(), []Change{{Key: r.entryKey(), Value: value}})
+		}
 		return s
 	}
-	secret := key.NewMachine().Secret()
-	n, _ := json.Marshal(&node{ID: 1, Key: nodeKey(), Machine: machineKey(), Name: "n", IPv4: netip.MustParseAddr("100.64.0.1"), IPv6: netip.MustParseAddr("fd7a:115c:a1e0::1")})
-	saved := func(nodes string) Store {
-		return damaged(fmt.Sprintf(`{"Format":1,"Key":%q,"LastID":1,"Nodes":[%s]}`, secret, nodes))
+	damaged := func(value string) Store {
+		s := NewMemoryStore()
+		s.Commit(t.Context(), []Change{{Key: kindTailnet, Value: []byte(value)}})
+		return s
 	}
-	if s, err := New(Config{Store: saved(string(n))}); err != nil {
+	tn := newTailnet()
+	n := node{ID: 1, Key: nodeKey(), Machine: machineKey(), Name: "n", IPv4: netip.MustParseAddr("100.64.0.1"), IPv6: netip.MustParseAddr("fd7a:115c:a1e0::1")}
+	twin := n
+	twin.ID = 2
+	if s, err := New(Config{Store: store(tn, &n)}); err != nil {
 		t.Errorf("a good store: %v", err)
 	} else {
 		s.Close()
 	}
 	for what, c := range map[string]Config{
-		"a domain that is none":      {Domain: "mesh internal"},
-		"a rule that is none":        {Filter: []Rule{{From: []string{"x"}}}},
-		"a record without address":   {ExtraRecords: []Record{{Name: "x"}}},
-		"a prefix outside the mesh":  {IPv4: netip.MustParsePrefix("10.0.0.0/8")},
-		"a region with another's ID": {DERPMap: &derpmap.Map{Regions: map[int]*derpmap.Region{1: {}}}},
-		"a truncated store":          {Store: damaged(`{"Format":1,"Key":"`)},
-		"an empty store":             {Store: damaged("")},
-		"a store of the future":      {Store: damaged(`{"Format":2}`)},
-		"a store without a key":      {Store: damaged(`{"Format":1}`)},
-		"a store with a null node":   {Store: saved("null")},
-		"a store with a node twice":  {Store: saved(string(n) + "," + string(n))},
-		"a store with an empty node": {Store: saved("{}")},
+		"a domain that is none":          {Domain: "mesh internal"},
+		"a rule that is none":            {Filter: []Rule{{From: []string{"x"}}}},
+		"a record without address":       {ExtraRecords: []Record{{Name: "x"}}},
+		"a prefix outside the mesh":      {IPv4: netip.MustParsePrefix("10.0.0.0/8")},
+		"a region with another's ID":     {DERPMap: &derpmap.Map{Regions: map[int]*derpmap.Region{1: {}}}},
+		"a truncated store":              {Store: damaged(`{"Format":2,"Key":"`)},
+		"an empty record":                {Store: damaged("")},
+		"a store of the future":          {Store: damaged(`{"Format":3}`)},
+		"a store without a key":          {Store: damaged(`{"Format":2}`)},
+		"a store with two of one name":   {Store: store(tn, &n, &twin)},
+		"a store with an empty node":     {Store: store(tn, &node{ID: 1})},
+		"a store with an empty auth key": {Store: store(tn, &authKey{AuthKey: AuthKey{ID: "x"}})},
 	} {
 		s, err := New(c)
 		if err == nil {
 			s.Close()
 			t.Errorf("%s: no error", what)
-		} else if strings.Contains(err.Error(), secret) {
+		} else if strings.Contains(err.Error(), tn.Key) {
 			t.Errorf("%s: the error shows the key: %v", what, err)
 		}
 	}

@@ -13,17 +13,44 @@ import (
 // snapshot is the tailnet of one moment, as map streams tell it to nodes. It is
 // never changed, so that all streams read it without a lock.
 type snapshot struct {
+	*terms
+	nodes []*node // in the order of their IDs
+}
+
+// terms is what of a snapshot is about no node in particular. It changes
+// seldom, and snapshots share it.
+type terms struct {
 	domain string
-	nodes  []*node // in the order of their IDs
 	derp   *derpmap.Map
 	dns    *tailcfg.DNSConfig
 	rules  []tailcfg.FilterRule
-
-	stale chan struct{} // closed when there is a newer snapshot
 }
 
+// publish makes the present state the one that streams tell, and tells them.
+func (s *Server) publish() {
+	st, old := s.loop.state, s.current.Load()
+	defer s.waiters.settle(st.settled)
+	st.settled = nil
+	for id, was := range st.altered {
+		if st.nodes[id] == was {
+			delete(st.altered, id)
+		}
+	}
+	next := &snapshot{terms: st.terms, nodes: old.nodes}
+	if len(st.altered) > 0 {
+		next.nodes = old.with(st.altered, st.nodes)
+	} else if next.terms == old.terms {
+		return
+	}
+	s.current.Store(next)
+	s.streams.tell(next.terms != old.terms, st.altered)
+	clear(st.altered)
+}
+
+func compareID(n *node, id tailcfg.NodeID) int { return cmp.Compare(n.ID, id) }
+
 func (s *snapshot) find(id tailcfg.NodeID) *node {
-	i, ok := slices.BinarySearchFunc(s.nodes, id, func(n *node, id tailcfg.NodeID) int { return cmp.Compare(n.ID, id) })
+	i, ok := slices.BinarySearchFunc(s.nodes, id, compareID)
 	if !ok {
 		return nil
 	}
@@ -36,21 +63,46 @@ func (s *snapshot) hasMachine(machine key.MachinePublic) bool {
 }
 
 // profiles returns the users that own the nodes.
-func (s *snapshot) profiles(nodes ...*tailcfg.Node) []tailcfg.UserProfile {
+func (t *terms) profiles(nodes ...*tailcfg.Node) []tailcfg.UserProfile {
 	var users []tailcfg.UserProfile
 	for _, n := range nodes {
 		if !slices.ContainsFunc(users, func(u tailcfg.UserProfile) bool { return u.ID == n.User }) {
-			users = append(users, s.profile(n.User))
+			users = append(users, t.profile(n.User))
 		}
 	}
 	return users
 }
 
-func (s *snapshot) profile(id tailcfg.UserID) tailcfg.UserProfile {
+func (t *terms) profile(id tailcfg.UserID) tailcfg.UserProfile {
 	if id == taggedUser {
 		return tailcfg.UserProfile{ID: id, LoginName: "tagged-devices", DisplayName: "Tagged Devices"}
 	}
-	return tailcfg.UserProfile{ID: id, LoginName: "user@" + s.domain, DisplayName: s.domain}
+	return tailcfg.UserProfile{ID: id, LoginName: "user@" + t.domain, DisplayName: t.domain}
+}
+
+// with returns the nodes after those that are altered have become what now
+// says, in the order of their IDs.
+func (s *snapshot) with(altered map[tailcfg.NodeID]*node, now map[tailcfg.NodeID]*node) []*node {
+	nodes := make([]*node, 0, len(now))
+	for _, n := range s.nodes {
+		if _, ok := altered[n.ID]; ok {
+			n = now[n.ID]
+		}
+		if n != nil {
+			nodes = append(nodes, n)
+		}
+	}
+	sorted := true
+	for id, was := range altered {
+		if n := now[id]; was == nil && n != nil {
+			sorted = sorted && (len(nodes) == 0 || nodes[len(nodes)-1].ID < id)
+			nodes = append(nodes, n)
+		}
+	}
+	if !sorted {
+		slices.SortFunc(nodes, func(a, b *node) int { return cmp.Compare(a.ID, b.ID) })
+	}
+	return nodes
 }
 
 // pairs walks two lists of nodes, each in the order of IDs, and yields the

@@ -22,7 +22,9 @@ func testState() *state {
 	if err != nil {
 		panic(err)
 	}
-	return newState(alloc, 0)
+	s := newState("self", alloc, 0)
+	s.put(newTailnet())
+	return s
 }
 
 func machineKey() key.MachinePublic { return key.NewMachine().Public() }
@@ -112,9 +114,13 @@ func TestAuthKeys(t *testing.T) {
 	if len(s.nodes) != 3 {
 		t.Errorf("%d nodes, want the 3 that were admitted", len(s.nodes))
 	}
-	data, _ := json.Marshal(s.saved())
+	changes, _ := s.changes()
+	var data string
+	for _, c := range changes {
+		data += string(c.Value)
+	}
 	for _, k := range []string{once, often, revoked} {
-		if _, secret, _ := strings.Cut(strings.TrimPrefix(k, authKeyPrefix), "-"); strings.Contains(string(data), secret) {
+		if _, secret, _ := strings.Cut(strings.TrimPrefix(k, authKeyPrefix), "-"); strings.Contains(data, secret) {
 			t.Error("the secret of a key is stored")
 		}
 	}
@@ -276,7 +282,7 @@ func TestLogin(t *testing.T) {
 	if err != nil || a.login == nil {
 		t.Fatalf("without a key: %+v, %v", a, err)
 	}
-	url := "https://coord.example.com/login/" + a.login.id
+	url := "https://coord.example.com/login/" + a.login.ID
 	if b, _ := ask(time.Minute); b.login != a.login {
 		t.Error("asking again made another login")
 	}
@@ -300,7 +306,7 @@ func TestLogin(t *testing.T) {
 	a, _ = ask(0)
 	first := a.login
 	s.advance(epoch.Add(loginLifetime))
-	if err := s.approve(epoch.Add(loginLifetime), first.id); err == nil {
+	if err := s.approve(epoch.Add(loginLifetime), first.ID); err == nil {
 		t.Error("approved an expired login")
 	}
 	if a, _ = ask(loginLifetime); a.login == nil || a.login == first {
@@ -329,8 +335,8 @@ func TestNodesAreBounded(t *testing.T) {
 	authKey := s.authKey(t, AuthKeyOptions{Reusable: true})
 	n := s.join(t, "first")
 	for len(s.nodes) < maxNodes {
-		s.lastID++
-		s.put(&node{ID: s.lastID, Key: key.NodePublicFromRaw32([32]byte{byte(s.lastID), byte(s.lastID >> 8)})})
+		id := tailcfg.NodeID(len(s.nodes) + 1)
+		s.put(&node{ID: id, Key: key.NodePublicFromRaw32([32]byte{byte(id), byte(id >> 8)})})
 	}
 	a, err := s.register(epoch, machineKey(), request(nodeKey(), "late", authKey))
 	wantRefused(t, "one node more", "full", a, err)
@@ -348,7 +354,7 @@ func TestPresence(t *testing.T) {
 	online := func(what string, now time.Duration, want bool) {
 		t.Helper()
 		s.advance(at(now))
-		if got := s.nodes[n.ID]; got == nil || got.Online != want {
+		if got := s.nodes[n.ID]; got == nil || got.online() != want {
 			t.Fatalf("%s: %+v, want online: %v", what, got, want)
 		}
 	}
@@ -360,23 +366,63 @@ func TestPresence(t *testing.T) {
 	s.connected(n.ID)
 	online("back in time", 60*time.Second, true)
 	s.disconnected(at(100*time.Second), n.ID)
-	if got := s.deadline(); !got.Equal(at(110 * time.Second)) {
-		t.Errorf("deadline %v, want the end of the grace", got)
+	if s.due.After(at(110 * time.Second)) {
+		t.Errorf("due at %v, want the end of the grace", s.due)
 	}
 	online("gone", 110*time.Second, false)
 	if got := s.nodes[n.ID].LastSeen; !got.Equal(at(100 * time.Second)) {
 		t.Errorf("last seen %v, want the end of its stream", got)
 	}
 	online("an ephemeral node may still return", 149*time.Second, false)
-	if got := s.deadline(); !got.Equal(at(150 * time.Second)) {
-		t.Errorf("deadline %v, want when it is forgotten", got)
+	if s.due.After(at(150 * time.Second)) {
+		t.Errorf("due at %v, want when it is forgotten", s.due)
 	}
 	s.advance(at(150 * time.Second))
 	if s.nodes[n.ID] != nil || s.nodes[lasting.ID] == nil {
 		t.Error("the ephemeral node is to be forgotten, the other not")
 	}
-	if got := s.deadline(); !got.IsZero() {
-		t.Errorf("deadline %v with nothing left to do", got)
+	if want := s.coordinators["self"].Beat.Add(beatInterval); !s.due.Equal(want) {
+		t.Errorf("due at %v with nothing left to do but to show life at %v", s.due, want)
+	}
+}
+
+// TestCoordinatorDies has a node that streams from another coordinator, which
+// is heard of no more.
+func TestCoordinatorDies(t *testing.T) {
+	s := testState()
+	s.advance(epoch)
+	n := s.join(t, "web")
+	other := &coordinator{ID: "other"}
+	told := func(at time.Time, r record, revision int64) {
+		t.Helper()
+		value, _ := json.Marshal(r)
+		if err := s.merge(at, []Entry{{Key: r.entryKey(), Value: value, Revision: revision}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.committed(1)
+	told(epoch, other, 2)
+	there := *n
+	there.Stream = "other"
+	told(epoch, &there, 3)
+	beat := epoch.Add(30 * time.Second)
+	told(beat, other, 4)
+	for _, step := range []struct {
+		at     time.Duration
+		online bool
+	}{
+		{deadAfter - 1, true},
+		{deadAfter, true}, // it may have gone over to us
+		{deadAfter + offlineAfter - 1, true},
+		{deadAfter + offlineAfter, false},
+	} {
+		s.advance(beat.Add(step.at))
+		if got := s.nodes[n.ID].online(); got != step.online {
+			t.Errorf("%v after the last beat: online %v", step.at, got)
+		}
+	}
+	if s.coordinators["other"] != nil {
+		t.Error("the dead coordinator is still in the books")
 	}
 }
 
@@ -400,8 +446,7 @@ func TestReport(t *testing.T) {
 	if n.DiscoKey != disco || n.HomeDERP != 7 || n.Version != 131 || n.Name != "web" || len(n.Endpoints) != 1 || n.Hostinfo.NetInfo != nil {
 		t.Fatalf("reported: %+v", n)
 	}
-	before := s.revision
-	if s.report(n, full) != n || s.revision != before {
+	if s.report(n, full) != n {
 		t.Error("a report that says nothing new is a change")
 	}
 	n = s.report(n, &tailcfg.MapRequest{Hostinfo: &tailcfg.Hostinfo{Hostname: "db"}})
@@ -436,21 +481,18 @@ func TestRename(t *testing.T) {
 	s := testState()
 	a, b := s.join(t, "web"), s.join(t, "web")
 	for _, name := range []string{"web", "Not A Label", "a.b"} {
-		if err := s.rename(int64(b.ID), name); err == nil {
+		if err := s.rename(b, name); err == nil {
 			t.Errorf("renamed to %q", name)
 		}
 	}
-	if err := s.rename(99, "x"); err == nil {
-		t.Error("renamed nobody")
-	}
-	if err := s.rename(int64(a.ID), "front"); err != nil {
+	if err := s.rename(s.nodes[a.ID], "front"); err != nil {
 		t.Fatal(err)
 	}
 	a = s.report(s.nodes[a.ID], &tailcfg.MapRequest{Hostinfo: &tailcfg.Hostinfo{Hostname: "other"}})
 	if a.Name != "front" {
 		t.Errorf("the node took the administrator's name back: %q", a.Name)
 	}
-	if err := s.rename(int64(a.ID), ""); err != nil || s.nodes[a.ID].Name != "other" {
+	if err := s.rename(s.nodes[a.ID], ""); err != nil || s.nodes[a.ID].Name != "other" {
 		t.Errorf("unnamed, it is %q, %v; want what it asks for now", s.nodes[a.ID].Name, err)
 	}
 }

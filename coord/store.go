@@ -1,76 +1,50 @@
 package coord
 
 import (
+	"context"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"iter"
 )
 
-// Store keeps what the coordinator must not forget: its own key, the nodes and
-// the auth keys, as one opaque piece of data. The data holds a private key.
-// Methods are not called concurrently, and neither side changes the data.
+// Store keeps what the coordinators of a tailnet must not forget, as entries by
+// key: one for each node, user, auth key and so on. Everything is in the
+// store, and a [Server] has but a copy of it in memory, so that several can
+// serve one tailnet from one store, each seeing what the others do.
+//
+// Values hold a private key and hashes of secrets: keep them to yourself.
+// Methods may be called concurrently. What a store is handed it does not
+// change, and neither is changed what it returns. Package storetest checks all
+// that is said here.
 type Store interface {
-	// Load returns what was saved last, or nil when nothing ever was.
-	Load() ([]byte, error)
-	// Save replaces it. After it returned nil the data must survive a crash;
-	// after an error the former data must still be there.
-	Save(data []byte) error
+	// Follow returns all entries there are, and then yields what changes:
+	// for each later commit its entries, in the order of revisions, those of
+	// this caller's own commits among them. A yielded error is the last word:
+	// the caller follows anew. It ends with ctx.
+	Follow(ctx context.Context) (all []Entry, later iter.Seq2[[]Entry, error], err error)
+
+	// Commit makes all the changes or none of them, and returns the revision
+	// of their entries, which is greater than all before. When it has returned,
+	// they survive a crash. When an entry is not what a change says it was,
+	// nothing is done and the error is [ErrConflict]. After any other error it is
+	// unknown whether the changes were made.
+	Commit(ctx context.Context, changes []Change) (revision int64, err error)
 }
 
-// NewMemoryStore returns a store that lives as long as the program.
-func NewMemoryStore() Store { return new(memoryStore) }
-
-type memoryStore struct{ data []byte }
-
-func (m *memoryStore) Load() ([]byte, error) { return m.data, nil }
-
-func (m *memoryStore) Save(data []byte) error {
-	m.data = data
-	return nil
+// Entry is what a [Store] keeps under a key.
+type Entry struct {
+	Key      string // such as "node/17"
+	Value    []byte // nil: there is none any more
+	Revision int64  // of the commit that wrote it
 }
 
-// NewFileStore returns a store in one file, readable by its owner only. Its
-// directory must exist. A crash leaves either the old content or the new one.
-func NewFileStore(path string) Store { return fileStore(path) }
-
-type fileStore string
-
-func (f fileStore) Load() ([]byte, error) {
-	data, err := os.ReadFile(string(f))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return data, err
+// Change is an entry to be written.
+type Change struct {
+	Key   string
+	Value []byte // nil deletes the entry
+	// Was is the revision of the entry that is replaced. Zero means that there
+	// must be none.
+	Was int64
 }
 
-func (f fileStore) Save(data []byte) error {
-	dir, name := filepath.Dir(string(f)), filepath.Base(string(f))
-	temp, err := os.CreateTemp(dir, name+".*.tmp") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name()) // fails, as it should, after the rename
-	_, err = temp.Write(data)
-	if err == nil {
-		err = temp.Sync() // or a crash after the rename could leave an empty file
-	}
-	if err := errors.Join(err, temp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", temp.Name(), err)
-	}
-	if err := os.Rename(temp.Name(), string(f)); err != nil {
-		return err
-	}
-	syncDir(dir)
-	return nil
-}
-
-// syncDir makes a rename last. Not every system can do that for a directory,
-// and one that cannot needs no telling.
-func syncDir(dir string) {
-	if d, err := os.Open(dir); err == nil {
-		d.Sync()
-		d.Close()
-	}
-}
+// ErrConflict is what [Store.Commit] returns when somebody else was first.
+var ErrConflict = errors.New("a record was changed by another coordinator")

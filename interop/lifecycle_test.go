@@ -224,7 +224,7 @@ func TestExpiryOnCoordOfATsnetNode(t *testing.T) {
 	awaitPeers(t, tailnet.suffix, mesh, ts)
 	tailnet.connected(t, mesh, ts)
 	known, _ := tailnet.known("ts1")
-	check(t, "ts1 is expired", tailnet.coord().ExpireNode(known.ID))
+	check(t, "ts1 is expired", tailnet.coord().ExpireNode(t.Context(), known.ID))
 	tailnet.cutOff(t, mesh, ts)
 	eventually(t, "ts1 knows that it must log in", func(ctx context.Context) error {
 		status, err := ts.local.StatusWithoutPeers(ctx)
@@ -244,7 +244,7 @@ func TestExpiryOnCoordOfAMeshnetNode(t *testing.T) {
 	check(t, "mesh1 comes up", err)
 	awaitPeers(t, tailnet.suffix, mesh, ts)
 	before, _ := tailnet.known("mesh1")
-	check(t, "mesh1 is expired", tailnet.coord().ExpireNode(before.ID))
+	check(t, "mesh1 is expired", tailnet.coord().ExpireNode(t.Context(), before.ID))
 	eventually(t, "mesh1 is admitted with a new key", func(context.Context) error {
 		after, _ := tailnet.known("mesh1")
 		if after.Key == before.Key || after.Expired {

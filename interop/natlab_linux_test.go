@@ -148,7 +148,7 @@ type labMember struct {
 func (l *laboratory) join(t *testing.T) (callers, callees map[seat]*labMember) {
 	t.Helper()
 	tailnet := l.internet.newTailnet(t)
-	authKey, err := tailnet.CreateAuthKey(coord.AuthKeyOptions{Reusable: true})
+	authKey, err := tailnet.CreateAuthKey(t.Context(), coord.AuthKeyOptions{Reusable: true})
 	check(t, "an auth key is made", err)
 
 	var members []*labMember

@@ -64,7 +64,7 @@ func (n *ownTailnet) restart(t *testing.T) {
 
 func (n *ownTailnet) newAuthKey(t *testing.T, o coord.AuthKeyOptions) string {
 	t.Helper()
-	authKey, err := n.coord().CreateAuthKey(o)
+	authKey, err := n.coord().CreateAuthKey(t.Context(), o)
 	check(t, "an auth key is made", err)
 	return authKey
 }

@@ -58,7 +58,7 @@ func newMesh(t *testing.T) *mesh {
 		relayServer.Close()
 	})
 	m := &mesh{url: control.URL, coord: coordinator}
-	if m.authKey, err = coordinator.CreateAuthKey(coord.AuthKeyOptions{Reusable: true}); err != nil {
+	if m.authKey, err = coordinator.CreateAuthKey(t.Context(), coord.AuthKeyOptions{Reusable: true}); err != nil {
 		t.Fatal(err)
 	}
 	return m

@@ -258,7 +258,7 @@ func TestLoginByAPerson(t *testing.T) {
 	env := m.env()
 	delete(env, "MESHNET_AUTHKEY")
 	p := start(t, env, "proxy", "-listen", anyPort)
-	if err := m.coord.Approve(p.stdout.wait(t, `sign in at\s+(http\S+)`)); err != nil {
+	if err := m.coord.Approve(t.Context(), p.stdout.wait(t, `sign in at\s+(http\S+)`)); err != nil {
 		t.Fatal(err)
 	}
 	p.stderr.wait(t, "joined the mesh")

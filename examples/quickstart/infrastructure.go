@@ -41,7 +41,7 @@ func startInfrastructure(ctx context.Context) (_ *infrastructure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return infra, infra.startCoordinator(&derpmap.Map{
+	return infra, infra.startCoordinator(ctx, &derpmap.Map{
 		Regions: map[int]*derpmap.Region{
 			relay.RegionID: {RegionID: relay.RegionID, RegionCode: "local", RegionName: "This machine", Nodes: []*derpmap.Node{relay}},
 		},
@@ -79,7 +79,7 @@ func (infra *infrastructure) startRelay(ctx context.Context) (*derpmap.Node, err
 	}, nil
 }
 
-func (infra *infrastructure) startCoordinator(relays *derpmap.Map) error {
+func (infra *infrastructure) startCoordinator(ctx context.Context, relays *derpmap.Map) error {
 	coordinator, err := coord.New(coord.Config{DERPMap: relays})
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (infra *infrastructure) startCoordinator(relays *derpmap.Map) error {
 	infra.closers = append(infra.closers, coordinator.Close)
 	infra.controlURL = "http://" + ln.Addr().String()
 	infra.controlKey = coordinator.PublicKey().String()
-	infra.authKey, err = coordinator.CreateAuthKey(coord.AuthKeyOptions{Reusable: true, Ephemeral: true})
+	infra.authKey, err = coordinator.CreateAuthKey(ctx, coord.AuthKeyOptions{Reusable: true, Ephemeral: true})
 	return err
 }
 

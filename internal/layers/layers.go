@@ -10,8 +10,9 @@ const policy = `
 key  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet,serve,splice}
 socks5  httpproxy
 internal/disco  internal/tailcfg  internal/noise  internal/wg  internal/portmap  derp
-internal/path  internal/netcheck  internal/filter  internal/relay  internal/control
+internal/path  internal/netcheck  internal/filter  internal/policy  internal/relay  internal/control  coord/internal/feed
 internal/netmap  internal/magicsock  internal/tunwrap  coord
+coord/{boltstore,storetest}
 .
 meshtest
 cmd/...  examples/...  internal/layers
@@ -19,7 +20,7 @@ cmd/...  examples/...  internal/layers
 
 // pure packages do no I/O, start no goroutine and read no clock: time comes in
 // as an argument.
-const pure = `key derp/derpmap internal/{stun,tsmp,dns,disco,tailcfg,path,netcheck,filter,netmap}`
+const pure = `key derp/derpmap internal/{stun,tsmp,dns,disco,tailcfg,path,netcheck,filter,policy,netmap}`
 
 // only says which package alone may import a module.
 const only = `gvisor.dev/gvisor internal/netstack`

@@ -1,0 +1,47 @@
+package coord
+
+import (
+	"fmt"
+
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
+	"github.com/meshnet-go/meshnet/key"
+)
+
+// format is that of all records. It changes when older versions of meshnet must
+// not touch them any more.
+const format = 2
+
+// tailnet is the record by which nodes know the coordinators.
+type tailnet struct {
+	Format int
+	Key    string // the private key, the same for all coordinators
+}
+
+func newTailnet() *tailnet { return &tailnet{Format: format, Key: key.NewMachine().Secret()} }
+
+func (t *tailnet) entryKey() string { return kindTailnet }
+func (t *tailnet) enter(s *state)   { s.tailnet = t }
+func (t *tailnet) leave(s *state)   { s.tailnet = nil }
+
+func (t *tailnet) check() error {
+	if t.Format != format {
+		return fmt.Errorf("it has format %d, this version of meshnet knows %d", t.Format, format)
+	}
+	_, err := key.ParseMachinePrivate(t.Key)
+	return err
+}
+
+// ledger is the record of what was given to nodes and users last. Who gives
+// something that two must not have, such as a name, writes it, even unchanged:
+// of two coordinators that do so at once the store lets only one succeed, and
+// the other then sees what the first has given.
+type ledger struct {
+	LastNode tailcfg.NodeID
+	NextAddr uint32 // offset in the IPv4 prefix
+	Writes   uint64
+}
+
+func (l *ledger) entryKey() string { return kindLedger }
+func (l *ledger) enter(s *state)   { s.ledger = l }
+func (l *ledger) leave(s *state)   { s.ledger = new(ledger) }
+func (l *ledger) check() error     { return nil }
