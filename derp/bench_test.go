@@ -2,14 +2,20 @@ package derp
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
+	"flag"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 	"github.com/meshnet-go/meshnet/key"
@@ -115,65 +121,156 @@ func loopback(b *testing.B) (*Server, *derpmap.Region) {
 	}}}
 }
 
-// BenchmarkRelay sends packets through a relay on loopback as fast as they go
-// in, and says how many come out.
+// BenchmarkRelay has pairs of clients send packets through a relay on loopback
+// as fast as they go in. It says how many come out, and what processor time a
+// gigabyte takes, of the relay and the clients together.
 func BenchmarkRelay(b *testing.B) {
-	_, region := loopback(b)
-	from, err := Dial(b.Context(), DialConfig{Key: key.NewNode(), Region: region})
-	if err != nil {
-		b.Fatal(err)
+	for _, pairs := range []int{1, 8} {
+		b.Run(fmt.Sprintf("pairs=%d", pairs), func(b *testing.B) {
+			_, region := loopback(b)
+			flood(b, region, pairs)
+		})
 	}
-	defer from.Close()
-	priv := key.NewNode()
-	to, err := Dial(b.Context(), DialConfig{Key: priv, Region: region})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer to.Close()
+}
 
-	last := []byte("the last one")
-	received := make(chan int)
-	go func() {
-		n := 0
-		for {
-			f, err := to.Recv()
-			if err != nil || f.Type == FrameRecvPacket && bytes.Equal(f.Data, last) {
-				received <- n
-				return
-			}
-			n++
+func flood(b *testing.B, region *derpmap.Region, pairs int) {
+	var sending, receiving sync.WaitGroup
+	var received atomic.Int64
+	begin := make(chan struct{})
+	for i := range pairs {
+		from, to := joinBench(b, region), joinBench(b, region)
+		n := b.N / pairs
+		if i == 0 {
+			n = b.N - n*(pairs-1)
 		}
-	}()
-	dst, packet := priv.Public(), make([]byte, benchPacket)
+		sending.Go(func() { <-begin; pour(b, from, to.public(), n) })
+		receiving.Go(func() { received.Add(drain(to)) })
+	}
 	b.SetBytes(benchPacket)
 	b.ReportAllocs()
-	for b.Loop() {
-		if err := from.Send(dst, packet); err != nil {
-			b.Fatal(err)
+	before := cpuSeconds()
+	b.ResetTimer()
+	close(begin)
+	sending.Wait()
+	receiving.Wait()
+	b.StopTimer()
+	n := float64(received.Load())
+	b.ReportMetric(100*n/float64(b.N), "%received")
+	b.ReportMetric(n/b.Elapsed().Seconds(), "received/s")
+	b.ReportMetric((cpuSeconds()-before)/(n*benchPacket/1e9), "cpu-s/GB")
+}
+
+func joinBench(b *testing.B, region *derpmap.Region) member {
+	b.Helper()
+	priv := key.NewNode()
+	c, err := Dial(b.Context(), DialConfig{Key: priv, Region: region})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.Close() })
+	return member{c, priv}
+}
+
+const lastPacket = "the last one"
+
+// pour sends n packets, and one that says that they were all.
+func pour(b *testing.B, from member, to key.NodePublic, n int) {
+	packet := make([]byte, benchPacket)
+	for range n {
+		if err := from.Send(to, packet); err != nil {
+			b.Error(err)
+			return
 		}
 	}
-	from.Send(dst, last)
+	from.Send(to, []byte(lastPacket))
 	from.Flush()
-	b.ReportMetric(100*float64(<-received)/float64(b.N), "%received")
+}
+
+// drain counts what comes before the last packet.
+func drain(to member) (n int64) {
+	for {
+		f, err := to.Recv()
+		if err != nil || f.Type == FrameRecvPacket && string(f.Data) == lastPacket {
+			return n
+		}
+		n++
+	}
 }
 
 // BenchmarkIdleClient says what memory a relay holds for a client that says
-// nothing; its two goroutines' stacks included, the client's end not.
+// nothing, the stack of its goroutine included. The clients are in another
+// process.
 func BenchmarkIdleClient(b *testing.B) {
-	_, region := loopback(b)
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
+	s, region := loopback(b)
+	before := memory()
 	b.ResetTimer()
-	for range b.N {
-		c, err := Dial(b.Context(), DialConfig{Key: key.NewNode(), Region: region})
+	relay := region.Nodes[0]
+	clients := exec.Command(os.Args[0], "-test.run=^TestIdleClients$", "-idle.clients", fmt.Sprint(b.N),
+		"-idle.port", fmt.Sprint(relay.DERPPort), "-idle.cert", relay.CertName)
+	stdin, err := clients.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := clients.Start(); err != nil {
+		b.Fatal(err)
+	}
+	awaitIdle(b, s, b.N)
+	b.ReportMetric(float64(memory()-before)/float64(b.N), "B/client")
+	stdin.Close()
+	if err := clients.Wait(); err != nil {
+		b.Error(err)
+	}
+}
+
+// memory returns what is in use of the heap and of stacks.
+func memory() uint64 {
+	for range 3 { // pools need two
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+// awaitIdle waits until there are n clients, and no writer is left.
+func awaitIdle(b *testing.B, s *Server, n int) {
+	b.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for range 600 {
+		<-tick.C
+		idle := 0
+		for _, c := range s.registry.sessions() {
+			c.out.mu.Lock()
+			if !c.out.writing {
+				idle++
+			}
+			c.out.mu.Unlock()
+		}
+		if idle == n {
+			return
+		}
+	}
+	b.Fatalf("not all of %d clients are idle after a minute", n)
+}
+
+var (
+	idleClients = flag.Int("idle.clients", 0, "for BenchmarkIdleClient: how many")
+	idlePort    = flag.Int("idle.port", 0, "for BenchmarkIdleClient: of the relay")
+	idleCert    = flag.String("idle.cert", "", "for BenchmarkIdleClient: the relay's CertName")
+)
+
+// TestIdleClients is the other process of BenchmarkIdleClient.
+func TestIdleClients(t *testing.T) {
+	region := &derpmap.Region{Nodes: []*derpmap.Node{{HostName: "127.0.0.1", DERPPort: *idlePort, CertName: *idleCert}}}
+	for range *idleClients {
+		c, err := Dial(t.Context(), DialConfig{Key: key.NewNode(), Region: region})
 		if err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
 		defer c.Close()
-		c.r, c.w = nil, nil // the client's buffers
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc+after.StackInuse-before.StackInuse)/float64(b.N), "B/client")
+	if *idleClients > 0 {
+		io.Copy(io.Discard, os.Stdin) // until the benchmark has seen enough
+	}
 }

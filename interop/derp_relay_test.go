@@ -2,6 +2,7 @@ package interop
 
 import (
 	"crypto/tls"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
@@ -29,7 +30,8 @@ func startDERP(t *testing.T, cfg derp.ServerConfig) (*derp.Server, *relayHost) {
 	t.Cleanup(func() { check(t, "our relay closes", relay.Close()) })
 	cert, certName, err := derp.SelfSigned(loopback)
 	check(t, "our relay has a certificate", err)
-	return relay, hostRelay(t, relay, relay.TLSConfig(&tls.Config{Certificates: []tls.Certificate{cert}}), cert, certName)
+	cfgTLS := relay.TLSConfig(&tls.Config{Certificates: []tls.Certificate{cert}})
+	return relay, hostRelay(t, relay, cfgTLS, certName, newLog(t, "our relay's TLS"))
 }
 
 // startTheirDERP serves their relay over TLS, as derper does.
@@ -37,23 +39,37 @@ func startTheirDERP(t *testing.T) *relayHost {
 	t.Helper()
 	relay := derpserver.New(tskey.NewNode(), newLog(t, "derpserver").printf)
 	t.Cleanup(func() { relay.Close() })
-	cert, certName := selfSigned(t)
+	cert, certName, err := derp.SelfSigned(loopback)
+	check(t, "their relay has a certificate", err)
+	return hostRelay(t, theirHandler(relay), theirTLS(relay, cert), certName, newLog(t, "their relay's TLS"))
+}
+
+func theirHandler(relay *derpserver.Server) http.Handler {
+	return derpserver.AddWebSocketSupport(relay, derpserver.Handler(relay))
+}
+
+func theirTLS(relay *derpserver.Server, cert tls.Certificate) *tls.Config {
 	cfg := &tls.Config{
 		NextProtos:     []string{"http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil },
 	}
 	relay.ModifyTLSConfigToAddMetaCert(cfg)
-	return hostRelay(t, derpserver.AddWebSocketSupport(relay, derpserver.Handler(relay)), cfg, cert, certName)
+	return cfg
 }
 
-func hostRelay(t *testing.T, handler http.Handler, cfg *tls.Config, cert tls.Certificate, certName string) *relayHost {
+func hostRelay(t testing.TB, handler http.Handler, cfg *tls.Config, certName string, errors io.Writer) *relayHost {
 	t.Helper()
-	host := &relayHost{cert: cert, requests: make(chan *http.Request, 100)}
+	cert, err := cfg.GetCertificate(&tls.ClientHelloInfo{})
+	check(t, "the relay has a certificate", err)
+	host := &relayHost{cert: *cert, requests: make(chan *http.Request, 100)}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host.requests <- r
+		select {
+		case host.requests <- r:
+		default: // nobody looks at so many
+		}
 		handler.ServeHTTP(w, r)
 	}))
-	server.Config.ErrorLog = log.New(newLog(t, "the relay's TLS"), "", 0)
+	server.Config.ErrorLog = log.New(errors, "", 0)
 	listener := server.Listener
 	server.Listener = tls.NewListener(listener, cfg)
 	server.Start()
