@@ -76,7 +76,7 @@ func TestNeedsLogin(t *testing.T) {
 	if got := s.Status(); got.State != StateNeedsLogin || got.AuthURL != login.URL {
 		t.Errorf("the status is %q with %q", got.State, got.AuthURL)
 	}
-	if err := m.coord.Approve(t.Context(), login.URL); err != nil {
+	if err := m.coord.Approve(t.Context(), login.URL, coord.ApproveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	// The session waits in the background: Up succeeds as soon as it has heard.
@@ -97,7 +97,7 @@ func TestOnAuthURL(t *testing.T) {
 	urls := make(chan string, 10)
 	s.OnAuthURL = func(url string) { urls <- url }
 	approved := make(chan error, 1)
-	go func() { approved <- m.coord.Approve(t.Context(), <-urls) }()
+	go func() { approved <- m.coord.Approve(t.Context(), <-urls, coord.ApproveOptions{}) }()
 	if _, err := s.Up(testCtx(t)); err != nil {
 		t.Error(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
@@ -19,14 +18,6 @@ const minVersion tailcfg.CapabilityVersion = 113
 // grow. Every node is told of every other, so that many more would not work
 // well anyway.
 const maxNodes = 10_000
-
-// The users that nodes belong to.
-const (
-	defaultUser tailcfg.UserID = 1
-	// taggedUser stands for nobody: tagged nodes act for themselves. The
-	// number is the one that Tailscale and Headscale use.
-	taggedUser tailcfg.UserID = 2147455555
-)
 
 // refusal is a sentence that tells the person behind a node why it may not
 // join.
@@ -60,8 +51,12 @@ func (s *state) register(now time.Time, machine key.MachinePublic, req *tailcfg.
 	case known != nil && known.expiredAt(now):
 		return admission{expired: true}, nil
 	case known != nil: // it is back: an auth key is not looked at
-		if err := checkTags(req, known.Tags); err != nil {
+		tags, err := s.tagsFor(req, known.Tags, known.User)
+		if err != nil {
 			return admission{}, err
+		}
+		if !slices.Equal(tags, known.Tags) {
+			known = s.change(known, func(n *node) { n.tag(tags) })
 		}
 		return admission{node: s.describeAnew(known, req)}, nil
 	}
@@ -97,24 +92,22 @@ func (s *state) admit(now time.Time, machine key.MachinePublic, req *tailcfg.Reg
 	if err != nil {
 		return admission{}, err
 	}
-	if err := checkTags(req, g.tags); err != nil {
-		return admission{}, err
-	}
 	if g.needsApproval {
 		g.login, err = s.loginFor(now, machine, req)
 		if err != nil || !g.login.Approved {
 			return admission{login: g.login}, err
 		}
+		g.owner, g.tags = g.login.Owner, g.login.Tags
+	}
+	if g.tags, err = s.tagsFor(req, g.tags, g.owner); err != nil {
+		return admission{}, err
 	}
 	n, err := s.record(now, machine, old)
 	if err != nil {
 		return admission{}, err
 	}
-	n.Key, n.Tags, n.Ephemeral, n.KeyExpiry, n.Expired = req.NodeKey, g.tags, g.ephemeral || req.Ephemeral, g.keyExpiry, false
-	n.User = defaultUser
-	if len(n.Tags) > 0 {
-		n.User, n.KeyExpiry = taggedUser, time.Time{}
-	}
+	n.Key, n.User, n.Ephemeral, n.KeyExpiry, n.Expired = req.NodeKey, g.owner, g.ephemeral || req.Ephemeral, g.keyExpiry, false
+	n.tag(g.tags)
 	if !n.online() {
 		n.LastSeen = now // an ephemeral node that never comes is forgotten too
 	}
@@ -143,6 +136,7 @@ func (s *state) replaced(now time.Time, machine key.MachinePublic, req *tailcfg.
 
 // grant is what a registration may have, and from where.
 type grant struct {
+	owner     tailcfg.UserID
 	tags      []string
 	ephemeral bool
 	keyExpiry time.Time
@@ -165,11 +159,11 @@ func (s *state) grantFor(now time.Time, req *tailcfg.RegisterRequest, old *node)
 		if err != nil {
 			return grant{}, err
 		}
-		fresh.tags, fresh.ephemeral, fresh.authKey = k.Tags, k.Ephemeral, k
+		fresh.owner, fresh.tags, fresh.ephemeral, fresh.authKey = k.Owner, k.Tags, k.Ephemeral, k
 		return fresh, nil
 	case old != nil && !old.expiredAt(now):
 		// Changing the key alone does not make it last longer.
-		return grant{tags: old.Tags, ephemeral: old.Ephemeral, keyExpiry: old.KeyExpiry}, nil
+		return grant{owner: old.User, tags: old.Tags, ephemeral: old.Ephemeral, keyExpiry: old.KeyExpiry}, nil
 	}
 	fresh.needsApproval = true
 	return fresh, nil
@@ -216,18 +210,4 @@ func (s *state) record(now time.Time, machine key.MachinePublic, old *node) (*no
 		Created:  now,
 		LastSeen: now,
 	}, nil
-}
-
-// checkTags refuses tags that the node may not have: they come from its auth
-// key.
-func checkTags(req *tailcfg.RegisterRequest, tags []string) error {
-	if req.Hostinfo == nil {
-		return nil
-	}
-	for _, tag := range req.Hostinfo.RequestTags {
-		if !slices.Contains(tags, tag) {
-			return refusal(fmt.Sprintf("the node asks for %.80q, which its auth key does not give; it gives %q", tag, strings.Join(tags, ",")))
-		}
-	}
-	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
 // AuthKeyOptions is what a new auth key allows. The zero value is a key that
@@ -21,8 +23,11 @@ type AuthKeyOptions struct {
 	// Ephemeral nodes are forgotten when they log out, or within a minute
 	// after they went offline.
 	Ephemeral bool
-	// Tags that the nodes get, each such as "tag:web". Tagged nodes belong to
-	// no user, and their keys do not expire.
+	// User is the login of whom the nodes will belong to. Empty means the user
+	// "user".
+	User string
+	// Tags that the nodes get, each such as "tag:web". Tagged nodes act for
+	// themselves, not for a user, and their keys do not expire.
 	Tags []string
 	// Lifetime is how long from now the key admits nodes; zero is for ever.
 	// The nodes themselves outlive it.
@@ -34,6 +39,7 @@ type AuthKey struct {
 	ID        string // the middle part of the key itself
 	Reusable  bool
 	Ephemeral bool
+	User      string `json:"-"` // login; empty when the user is gone
 	Tags      []string
 	Created   time.Time
 	Expires   time.Time // zero: never
@@ -52,7 +58,8 @@ const forgetKeys = 30 * 24 * time.Hour
 // reads the store can join no node.
 type authKey struct {
 	AuthKey
-	Hash     string    // hex SHA-256 of the key's text; the secret is too random to be guessed
+	Hash     string // hex SHA-256 of the key's text; the secret is too random to be guessed
+	Owner    tailcfg.UserID
 	LastUsed time.Time `json:",omitzero"`
 }
 
@@ -68,20 +75,19 @@ func (k *authKey) check() error {
 }
 
 // newAuthKey makes a key and the text that is given to a node.
-func newAuthKey(now time.Time, o AuthKeyOptions) (*authKey, string, error) {
-	for _, tag := range o.Tags {
-		if name, ok := strings.CutPrefix(tag, "tag:"); !ok || name == "" || name != label(name) {
-			return nil, "", fmt.Errorf("coord: %q is not a tag; want one such as \"tag:web\", in lower case", tag)
-		}
+func newAuthKey(now time.Time, owner tailcfg.UserID, o AuthKeyOptions) (*authKey, string, error) {
+	tags, err := checkTags(o.Tags)
+	if err != nil {
+		return nil, "", err
 	}
 	if o.Lifetime < 0 {
 		return nil, "", errors.New("coord: the lifetime of an auth key is negative")
 	}
 	id := rand.Text()[:12]
 	text := authKeyPrefix + id + "-" + rand.Text()
-	k := &authKey{Hash: hashAuthKey(text)}
+	k := &authKey{Hash: hashAuthKey(text), Owner: owner}
 	k.ID, k.Reusable, k.Ephemeral, k.Created = id, o.Reusable, o.Ephemeral, now
-	k.Tags = slices.Compact(slices.Sorted(slices.Values(o.Tags)))
+	k.Tags = tags
 	if o.Lifetime > 0 {
 		k.Expires = now.Add(o.Lifetime)
 	}
@@ -121,6 +127,7 @@ func (s *state) findAuthKey(now time.Time, text string) (*authKey, error) {
 
 func (k *authKey) expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
 func (k *authKey) used() bool                 { return !k.Reusable && k.Uses > 0 }
+func (k *authKey) useless(now time.Time) bool { return k.Revoked || k.used() || k.expired(now) }
 
 // forgettable reports whether the key can admit nobody and is old enough that
 // nobody should wonder why.
@@ -131,14 +138,19 @@ func (k *authKey) forgettable(now time.Time) bool {
 			last = t
 		}
 	}
-	return (k.Revoked || k.used() || k.expired(now)) && now.Sub(last) > forgetKeys
+	return k.useless(now) && now.Sub(last) > forgetKeys
 }
 
 func (s *state) createAuthKey(now time.Time, o AuthKeyOptions) (string, error) {
-	k, text, err := newAuthKey(now, o)
+	u, err := s.userOf(o.User)
 	if err != nil {
 		return "", err
 	}
+	k, text, err := newAuthKey(now, tailcfg.UserID(u.ID), o)
+	if err != nil {
+		return "", err
+	}
+	s.give(func(*ledger) {}) // to the user
 	for _, old := range s.authKeys {
 		if old.forgettable(now) {
 			s.drop(old)
@@ -151,7 +163,7 @@ func (s *state) createAuthKey(now time.Time, o AuthKeyOptions) (string, error) {
 func (s *state) revokeAuthKey(text string) error {
 	k := s.authKeys[authKeyID(text)]
 	if k == nil {
-		return errors.New("coord: there is no such auth key")
+		return fmt.Errorf("coord: auth key: %w", ErrNotFound)
 	}
 	revoked := *k
 	revoked.Revoked = true
@@ -164,6 +176,9 @@ func (s *state) listAuthKeys() []AuthKey {
 	for _, k := range s.authKeys {
 		public := k.AuthKey
 		public.Tags = slices.Clone(k.Tags)
+		if u := s.users[k.Owner]; u != nil {
+			public.User = u.Login
+		}
 		keys = append(keys, public)
 	}
 	slices.SortFunc(keys, func(a, b AuthKey) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })

@@ -18,21 +18,27 @@ func fullMap(s *snapshot, self *node) *tailcfg.MapResponse {
 		PacketFilters: map[string][]tailcfg.FilterRule{"base": s.rules},
 		Debug:         &tailcfg.Debug{DisableLogTail: true},
 	}
+	users := []tailcfg.UserID{self.shownUser()}
 	for _, n := range s.nodes {
 		if self.sees(n) {
 			resp.Peers = append(resp.Peers, n.wire(s.domain))
+			users = append(users, n.shownUser())
 		}
 	}
-	resp.UserProfiles = s.profiles(append(slices.Clone(resp.Peers), resp.Node)...)
+	resp.UserProfiles = s.profiles(users)
 	return resp
 }
 
 // delta returns what a node has to be told of changes, or nil when they do not
 // concern it. was and self are the node itself before and after.
 func delta(old, next *terms, was, self *node, changes iter.Seq2[*node, *node]) *tailcfg.MapResponse {
-	resp := new(tailcfg.MapResponse)
+	resp, users := new(tailcfg.MapResponse), []tailcfg.UserID(nil)
+	renamed := func(n *node) bool { return old.users[n.User] != next.users[n.User] }
 	if selfChanged(was, self) {
 		resp.Node = self.wire(next.domain)
+	}
+	if resp.Node != nil || renamed(self) {
+		users = append(users, self.shownUser())
 	}
 	if old.derp != next.derp {
 		resp.DERPMap = next.derp
@@ -47,15 +53,14 @@ func delta(old, next *terms, was, self *node, changes iter.Seq2[*node, *node]) *
 		case may && before != after:
 			tellChange(resp, next.domain, before, after)
 		}
+		if may && (!knew || before.shownUser() != after.shownUser() || renamed(after)) {
+			users = append(users, after.shownUser())
+		}
 	}
+	resp.UserProfiles = next.profiles(users)
 	if reflect.DeepEqual(*resp, tailcfg.MapResponse{}) {
 		return nil
 	}
-	told := resp.PeersChanged
-	if resp.Node != nil {
-		told = append(slices.Clone(told), resp.Node)
-	}
-	resp.UserProfiles = next.profiles(told...)
 	return resp
 }
 

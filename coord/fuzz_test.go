@@ -25,7 +25,7 @@ var (
 // fuzzState has a node of the fuzzed machine, one of another, and an auth key.
 func fuzzState(t *testing.T) *state {
 	s := testState()
-	s.put(&authKey{AuthKey: AuthKey{ID: "FUZZ", Reusable: true, Tags: []string{"tag:a"}}, Hash: hashAuthKey(fuzzKey)})
+	s.put(&authKey{AuthKey: AuthKey{ID: "FUZZ", Reusable: true, Tags: []string{"tag:a"}}, Owner: defaultUser, Hash: hashAuthKey(fuzzKey)})
 	for text, m := range map[string]key.MachinePublic{fuzzNode: fuzzMachine, fuzzOther: fuzzVictim} {
 		k, err := key.ParseNodePublic(text)
 		if err != nil {

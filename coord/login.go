@@ -1,9 +1,12 @@
 package coord
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,11 +21,21 @@ const (
 
 // login is the record of a registration that waits for an administrator.
 type login struct {
-	ID       string // stands in the AuthURL; knowing it allows nothing
-	Machine  key.MachinePublic
-	NodeKey  key.NodePublic
-	Expires  time.Time
-	Approved bool `json:",omitzero"`
+	ID      string // stands in the AuthURL; knowing it allows nothing
+	Machine key.MachinePublic
+	NodeKey key.NodePublic
+	Created time.Time
+	Expires time.Time
+
+	// What the node says of itself, for the administrator to see.
+	Hostname    string
+	OS          string
+	RequestTags []string `json:",omitempty"`
+
+	// What the administrator said.
+	Approved bool           `json:",omitzero"`
+	Owner    tailcfg.UserID `json:",omitzero"`
+	Tags     []string       `json:",omitempty"`
 }
 
 func (l *login) entryKey() string { return kindLogin + "/" + l.ID }
@@ -65,7 +78,16 @@ func (s *state) loginFor(now time.Time, machine key.MachinePublic, req *tailcfg.
 		ID:      rand.Text(),
 		Machine: machine,
 		NodeKey: req.NodeKey,
+		Created: now,
 		Expires: now.Add(loginLifetime),
+	}
+	if h := req.Hostinfo; h != nil {
+		l.Hostname, l.OS = cut(h.Hostname), cut(h.OS)
+		tags, err := checkTags(h.RequestTags)
+		if err != nil {
+			return nil, refusal(err.Error())
+		}
+		l.RequestTags = tags
 	}
 	s.put(l)
 	return l, nil
@@ -77,13 +99,72 @@ func loginID(text string) string {
 	return path.Base(text)
 }
 
-func (s *state) approve(now time.Time, text string) error {
-	l := s.logins[loginID(text)]
-	if l == nil || !now.Before(l.Expires) {
-		return errors.New("coord: no registration waits under this URL; it may have expired")
+// Login is a node that waits to be admitted.
+type Login struct {
+	ID       string // the last part of the URL that the node was given
+	Hostname string // what the machine calls itself
+	OS       string
+	Tags     []string // that it asks for
+	Machine  key.MachinePublic
+	Created  time.Time
+	Expires  time.Time
+}
+
+// ApproveOptions says how a node is admitted that waits for it. The zero value
+// admits it as it asks to be.
+type ApproveOptions struct {
+	// User is the login of whom the node will belong to. Empty means the user
+	// "user".
+	User string
+	// Tags that the node gets. Nil means those that it asks for.
+	Tags []string
+}
+
+// pending returns the login of that URL or ID, if it can be decided on.
+func (s *state) pending(now time.Time, text string) (*login, error) {
+	if l := s.logins[loginID(text)]; l != nil && now.Before(l.Expires) {
+		return l, nil
+	}
+	return nil, fmt.Errorf("coord: a registration that waits under this URL: %w; it may have expired", ErrNotFound)
+}
+
+func (s *state) approve(now time.Time, text string, o ApproveOptions) error {
+	l, err := s.pending(now, text)
+	if err != nil {
+		return err
+	}
+	u, err := s.userOf(o.User)
+	if err != nil {
+		return err
 	}
 	approved := *l
-	approved.Approved, approved.Expires = true, now.Add(loginLifetime)
+	if approved.Tags = l.RequestTags; o.Tags != nil {
+		if approved.Tags, err = checkTags(o.Tags); err != nil {
+			return err
+		}
+	}
+	approved.Approved, approved.Owner, approved.Expires = true, tailcfg.UserID(u.ID), now.Add(loginLifetime)
+	s.give(func(*ledger) {}) // to the user
 	s.put(&approved)
 	return nil
+}
+
+// reject ends a login: the node is given another URL if it asks again.
+func (s *state) reject(now time.Time, text string) error {
+	l, err := s.pending(now, text)
+	if err == nil {
+		s.drop(l)
+	}
+	return err
+}
+
+func (s *state) listLogins(now time.Time) []Login {
+	list := make([]Login, 0, len(s.logins))
+	for _, l := range s.logins {
+		if !l.Approved && now.Before(l.Expires) {
+			list = append(list, Login{l.ID, l.Hostname, l.OS, slices.Clone(l.RequestTags), l.Machine, l.Created, l.Expires})
+		}
+	}
+	slices.SortFunc(list, func(a, b Login) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
+	return list
 }

@@ -19,14 +19,11 @@ const (
 	storePatience = time.Second
 )
 
-// ErrClosed is the error of what is asked of a [Server] that is closed.
-var ErrClosed = errors.New("coord: the coordinator is closed")
-
 // loop is the goroutine that owns the state, and its mail.
 type loop struct {
 	store     Store
-	decisions chan *decision // has no room: who waits to send is in nobody's way
-	ended     chan struct{}  // closed when no more decisions are made
+	decisions chan *decision     // has no room: who waits to send is in nobody's way
+	ended     chan struct{}      // closed when no more decisions are made
 	state     *state             // run's
 	later     <-chan followed    // run's: what the store tells
 	unfollow  context.CancelFunc // run's: ends later
@@ -47,7 +44,7 @@ func (s *Server) open() (err error) {
 	}
 	st := s.loop.state
 	for st.tailnet == nil {
-		st.put(newTailnet())
+		st.found(time.Now().UTC())
 		if err = s.tryCommit(nil); errors.Is(err, ErrConflict) {
 			err = s.follow() // another coordinator has founded it
 		}

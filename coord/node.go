@@ -21,8 +21,8 @@ type node struct {
 	Renamed  bool   `json:",omitzero"` // by an administrator: Wanted has no say
 	IPv4     netip.Addr
 	IPv6     netip.Addr
-	User     tailcfg.UserID
-	Tags     []string `json:",omitempty"`
+	User     tailcfg.UserID // who brought it; tags take the user's place
+	Tags     []string       `json:",omitempty"`
 	Created  time.Time
 	LastSeen time.Time // when it was last online, or made
 	// KeyExpiry is when Key stops being good, or zero.
@@ -116,6 +116,14 @@ func (n *node) sees(peer *node) bool {
 	return n.ID != peer.ID && !n.Expired && !peer.Expired
 }
 
+// shownUser returns the user that the node is shown to belong to.
+func (n *node) shownUser() tailcfg.UserID {
+	if len(n.Tags) > 0 {
+		return taggedUser
+	}
+	return n.User
+}
+
 // looksLike reports whether the node and other, which is the same node at
 // another moment, see the same peers.
 func (n *node) looksLike(other *node) bool { return n.Expired == other.Expired }
@@ -127,7 +135,7 @@ func (n *node) wire(domain string) *tailcfg.Node {
 		ID:        n.ID,
 		StableID:  n.stableID(),
 		Name:      n.Name + "." + domain + ".",
-		User:      n.User,
+		User:      n.shownUser(),
 		Key:       n.Key,
 		KeyExpiry: n.KeyExpiry,
 		DiscoKey:  n.DiscoKey,
@@ -161,6 +169,7 @@ type Node struct {
 	Machine   key.MachinePublic
 	IPv4      netip.Addr
 	IPv6      netip.Addr
+	User      string // login of who brought it; if it has tags, they take the user's place
 	Tags      []string
 	Ephemeral bool
 	Created   time.Time
@@ -171,10 +180,15 @@ type Node struct {
 	HomeDERP  int       // region where it is reached; 0 is unknown
 }
 
-func (n *node) describe(domain string) Node {
+func (n *node) describe(t *terms) Node {
+	var login string
+	if u := t.users[n.User]; u != nil {
+		login = u.Login
+	}
 	return Node{
+		User:      login,
 		ID:        int64(n.ID),
-		Name:      n.Name + "." + domain,
+		Name:      n.Name + "." + t.domain,
 		Hostname:  n.Hostinfo.Hostname,
 		OS:        n.Hostinfo.OS,
 		Key:       n.Key,

@@ -30,6 +30,7 @@ const (
 	kindNode        = "node"
 	kindAuthKey     = "authkey"
 	kindLogin       = "login"
+	kindUser        = "user"
 )
 
 // newRecord returns an empty record for the entry, or nil when it is of a kind
@@ -49,6 +50,8 @@ func newRecord(entryKey string) record {
 		return new(authKey)
 	case kindLogin:
 		return new(login)
+	case kindUser:
+		return new(user)
 	}
 	return nil
 }

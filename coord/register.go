@@ -87,7 +87,7 @@ func (s *Server) registerResponse(conn *controlConn, a admission) tailcfg.Regist
 	}
 	s.conns.joined(conn.Peer())
 	s.log.Info("node registered", "node", a.node.Name, "id", a.node.ID, "ipv4", a.node.IPv4)
-	profile := s.current.Load().profile(a.node.User)
+	profile := s.current.Load().profile(a.node.shownUser())
 	return tailcfg.RegisterResponse{
 		MachineAuthorized: true,
 		User:              tailcfg.User{ID: profile.ID, DisplayName: profile.DisplayName},

@@ -305,7 +305,7 @@ func TestLoginByApproval(t *testing.T) {
 		follow.Followup = resp.AuthURL
 		go func() {
 			time.Sleep(42 * time.Minute)
-			if err := ts.Approve(ts.t.Context(), resp.AuthURL); err != nil {
+			if err := ts.Approve(ts.t.Context(), resp.AuthURL, ApproveOptions{}); err != nil {
 				t.Errorf("approve: %v", err)
 			}
 		}()

@@ -69,7 +69,7 @@ func TestTwoCoordinators(t *testing.T) {
 		synctest.Wait()
 		go func() {
 			time.Sleep(time.Minute)
-			if err := two.Approve(t.Context(), follow.Followup); err != nil {
+			if err := two.Approve(t.Context(), follow.Followup, ApproveOptions{}); err != nil {
 				t.Error(err)
 			}
 		}()

@@ -3,6 +3,7 @@ package coord
 import (
 	"cmp"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
@@ -24,6 +25,7 @@ type terms struct {
 	derp   *derpmap.Map
 	dns    *tailcfg.DNSConfig
 	rules  []tailcfg.FilterRule
+	users  map[tailcfg.UserID]*user
 }
 
 // publish makes the present state the one that streams tell, and tells them.
@@ -31,6 +33,11 @@ func (s *Server) publish() {
 	st, old := s.loop.state, s.current.Load()
 	defer s.waiters.settle(st.settled)
 	st.settled = nil
+	if st.usersChanged {
+		t := *st.terms
+		t.users, st.usersChanged = maps.Clone(st.users), false
+		st.terms = &t
+	}
 	for id, was := range st.altered {
 		if st.nodes[id] == was {
 			delete(st.altered, id)
@@ -62,22 +69,23 @@ func (s *snapshot) hasMachine(machine key.MachinePublic) bool {
 	return slices.ContainsFunc(s.nodes, func(n *node) bool { return n.Machine == machine })
 }
 
-// profiles returns the users that own the nodes.
-func (t *terms) profiles(nodes ...*tailcfg.Node) []tailcfg.UserProfile {
-	var users []tailcfg.UserProfile
-	for _, n := range nodes {
-		if !slices.ContainsFunc(users, func(u tailcfg.UserProfile) bool { return u.ID == n.User }) {
-			users = append(users, t.profile(n.User))
-		}
+// profiles returns those of the users, each once.
+func (t *terms) profiles(users []tailcfg.UserID) (profiles []tailcfg.UserProfile) {
+	slices.Sort(users)
+	for _, id := range slices.Compact(users) {
+		profiles = append(profiles, t.profile(id))
 	}
-	return users
+	return profiles
 }
 
 func (t *terms) profile(id tailcfg.UserID) tailcfg.UserProfile {
 	if id == taggedUser {
 		return tailcfg.UserProfile{ID: id, LoginName: "tagged-devices", DisplayName: "Tagged Devices"}
 	}
-	return tailcfg.UserProfile{ID: id, LoginName: "user@" + t.domain, DisplayName: t.domain}
+	if u := t.users[id]; u != nil {
+		return u.profile(t.domain)
+	}
+	return tailcfg.UserProfile{ID: id, LoginName: "nobody@" + t.domain, DisplayName: "nobody"}
 }
 
 // with returns the nodes after those that are altered have become what now

@@ -34,6 +34,8 @@ type state struct {
 	// settled holds the logins that have been decided or are gone since the
 	// last snapshot.
 	settled []string
+	// usersChanged says that users have, since the last snapshot.
+	usersChanged bool
 	// terms are what decisions have made of them; they are not stored.
 	terms *terms
 	// due is when advance has something to do, at the earliest; zero is never.
@@ -49,6 +51,8 @@ type state struct {
 	byAddr       map[netip.Addr]tailcfg.NodeID
 	authKeys     map[string]*authKey
 	logins       map[string]*login
+	users        map[tailcfg.UserID]*user
+	byLogin      map[string]*user // by User.Login
 	coordinators map[string]*coordinator
 
 	presence presence
@@ -76,6 +80,8 @@ func newState(self string, alloc allocator, keyExpiry time.Duration) *state {
 		byAddr:       make(map[netip.Addr]tailcfg.NodeID),
 		authKeys:     make(map[string]*authKey),
 		logins:       make(map[string]*login),
+		users:        make(map[tailcfg.UserID]*user),
+		byLogin:      make(map[string]*user),
 		coordinators: make(map[string]*coordinator),
 		presence:     newPresence(),
 	}

@@ -2,6 +2,7 @@ package coord
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/key"
@@ -18,6 +19,12 @@ type tailnet struct {
 }
 
 func newTailnet() *tailnet { return &tailnet{Format: format, Key: key.NewMachine().Secret()} }
+
+// found makes the records that every tailnet has.
+func (s *state) found(now time.Time) {
+	s.put(newTailnet())
+	s.put(&user{User{ID: int64(defaultUser), Login: defaultUserLogin, Created: now}})
+}
 
 func (t *tailnet) entryKey() string { return kindTailnet }
 func (t *tailnet) enter(s *state)   { s.tailnet = t }
@@ -37,6 +44,7 @@ func (t *tailnet) check() error {
 // the other then sees what the first has given.
 type ledger struct {
 	LastNode tailcfg.NodeID
+	LastUser tailcfg.UserID
 	NextAddr uint32 // offset in the IPv4 prefix
 	Writes   uint64
 }

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/meshnet-go/meshnet"
+	"github.com/meshnet-go/meshnet/coord"
 )
 
 const anyPort = "127.0.0.1:0"
@@ -258,7 +259,7 @@ func TestLoginByAPerson(t *testing.T) {
 	env := m.env()
 	delete(env, "MESHNET_AUTHKEY")
 	p := start(t, env, "proxy", "-listen", anyPort)
-	if err := m.coord.Approve(t.Context(), p.stdout.wait(t, `sign in at\s+(http\S+)`)); err != nil {
+	if err := m.coord.Approve(t.Context(), p.stdout.wait(t, `sign in at\s+(http\S+)`), coord.ApproveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	p.stderr.wait(t, "joined the mesh")

@@ -11,6 +11,7 @@ func TestFeed(t *testing.T) {
 	early := f.Follow(t.Context())
 	f.Publish(2)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	late := f.Follow(ctx)
 	f.Publish(3)
 	want := 2
