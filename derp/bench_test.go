@@ -63,8 +63,8 @@ func BenchmarkClientRecv(b *testing.B) {
 	}
 }
 
-// BenchmarkForward takes a packet in and writes it out again.
-func BenchmarkForward(b *testing.B) {
+// newForward returns a function that takes a packet in and writes it out again.
+func newForward(tb testing.TB) (forward func()) {
 	s := NewServer(ServerConfig{})
 	join := func(r io.Reader) *session {
 		nc, _ := net.Pipe()
@@ -77,18 +77,31 @@ func BenchmarkForward(b *testing.B) {
 	to := join(nil)
 	payload := append(to.key.AppendRaw(nil), make([]byte, benchPacket)...)
 	from := join(&endless{frame: frame(frameSendPacket, string(payload))})
+	return func() {
+		if _, err := io.ReadFull(from.r, from.head[:headerSize]); err != nil {
+			tb.Fatal(err)
+		}
+		if err := s.do(from, frameSendPacket, len(payload)); err != nil {
+			tb.Fatal(err)
+		}
+		if err := s.drain(&to.destination); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkForward(b *testing.B) {
+	forward := newForward(b)
 	b.SetBytes(benchPacket)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := io.ReadFull(from.r, from.head[:headerSize]); err != nil {
-			b.Fatal(err)
-		}
-		if err := s.do(from, frameSendPacket, len(payload)); err != nil {
-			b.Fatal(err)
-		}
-		if err := s.drain(&to.destination); err != nil {
-			b.Fatal(err)
-		}
+		forward()
+	}
+}
+
+func TestForwardingAllocatesNothing(t *testing.T) {
+	if n := testing.AllocsPerRun(1000, newForward(t)); n > 0 {
+		t.Errorf("a packet takes %v allocations", n)
 	}
 }
 

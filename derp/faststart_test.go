@@ -65,6 +65,9 @@ func TestTLSConfig(t *testing.T) {
 	if cert, err := cfg.GetCertificate(&tls.ClientHelloInfo{}); err != nil || len(cert.Certificate) != 2 {
 		t.Errorf("certificates of a function: %v, %v", cert, err)
 	}
+	if cert, err := cfg.GetCertificate(&tls.ClientHelloInfo{SupportedProtos: []string{acmeProtocol}}); err != nil || len(cert.Certificate) != 1 {
+		t.Errorf("certificates for an authority: %v, %v", cert, err)
+	}
 	if _, err := s.TLSConfig(&tls.Config{}).GetCertificate(&tls.ClientHelloInfo{}); err == nil {
 		t.Error("a relay without a certificate has one")
 	}

@@ -101,8 +101,12 @@ func (s *Server) carry(ctx context.Context, client *Client) error {
 		switch f.Type {
 		case FramePeerPresent:
 			s.isAt(f.Peer, l)
-		case FramePeerGone: // also the answer to what was forwarded in vain
-			s.isNotAt(f.Peer, l)
+		case FramePeerGone:
+			// PeerGoneNotHere answers what was forwarded in vain, some time
+			// ago: by now the peer may be there.
+			if f.Reason == PeerGoneDisconnected {
+				s.isNotAt(f.Peer, l)
+			}
 		}
 	}
 }

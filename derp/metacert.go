@@ -22,6 +22,10 @@ import (
 // look for it only there.
 const metaCertPrefix = "derpkey"
 
+// acmeProtocol is what an authority speaks that looks whether a name is ours
+// (RFC 8737). It expects one certificate.
+const acmeProtocol = "acme-tls/1"
+
 var errNoCertificate = errors.New("derp: the relay has no certificate")
 
 // metaCert returns the DER form of the certificate for a relay.
@@ -83,7 +87,7 @@ func (s *Server) TLSConfig(base *tls.Config) *tls.Config {
 	cfg.Certificates = nil
 	cfg.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cert, err := choose(base, hello)
-		if err != nil || len(cert.Certificate) == 0 || s.meta == nil {
+		if err != nil || s.meta == nil || slices.Contains(hello.SupportedProtos, acmeProtocol) {
 			return cert, err
 		}
 		more := *cert

@@ -2,7 +2,6 @@ package derp
 
 import (
 	"sync"
-	"time"
 
 	"github.com/meshnet-go/meshnet/key"
 )
@@ -21,28 +20,6 @@ type route struct {
 
 // routes are those of one sender. They are owned by who reads from it.
 type routes map[key.NodePublic]*route
-
-// sender is who reads packets from a connection, and where it waits.
-type sender struct {
-	room  chan struct{}
-	timer *time.Timer // nil until it is needed
-}
-
-func newSender() sender { return sender{room: make(chan struct{}, 1)} }
-
-// wait waits for room, or for as long as wait.
-func (s *sender) wait(wait time.Duration) {
-	if s.timer == nil {
-		s.timer = time.NewTimer(wait)
-	} else {
-		s.timer.Reset(wait)
-	}
-	select {
-	case <-s.room:
-		s.timer.Stop()
-	case <-s.timer.C:
-	}
-}
 
 // route returns the way of packets from src to dst, or nil if there is none.
 // Packets that came from another relay are not sent on to a third.

@@ -43,7 +43,9 @@ type ServerConfig struct {
 	// PlainHTTP serves clients also without TLS: for tests, and when a proxy
 	// before the relay has TLS.
 	PlainHTTP bool
-	// MaxConns bounds the connections; 0 means 16384.
+	// MaxConns bounds the connections; 0 means 16384. Each takes some 20 KiB,
+	// and up to a MiB more while its client is slower than those who send to
+	// it, which may last for two seconds.
 	MaxConns int
 	// Logger gets a line for each client that comes, goes, or is refused, on
 	// the debug level, and for each link to another relay that comes or goes,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/meshnet-go/meshnet/internal/stun"
@@ -24,11 +25,15 @@ const (
 func ServeSTUN(ctx context.Context, pc net.PacketConn) error {
 	stop := context.AfterFunc(ctx, func() { pc.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
+	conn, ok := pc.(addrPortConn)
+	if !ok {
+		conn = anyPacketConn{pc}
+	}
 	buf := make([]byte, maxSTUN)
-	var reply []byte
+	reply := make([]byte, 0, maxSTUN)
 	failed := 0
 	for {
-		n, from, err := pc.ReadFrom(buf)
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -41,15 +46,36 @@ func ServeSTUN(ctx context.Context, pc net.PacketConn) error {
 			continue
 		}
 		failed = 0
-		udp, ok := from.(*net.UDPAddr)
-		if !ok {
-			continue
-		}
 		tx, err := stun.ParseRequest(buf[:n])
-		if err != nil {
+		if err != nil || !from.IsValid() {
 			continue
 		}
-		reply = stun.AppendResponse(reply[:0], tx, udp.AddrPort())
-		pc.WriteTo(reply, from) // who gets no answer asks again
+		// Who gets no answer asks again. It is hardly longer than the question,
+		// so that nobody gains by having us answer others.
+		reply = stun.AppendResponse(reply[:0], tx, from)
+		conn.WriteToUDPAddrPort(reply, from)
 	}
+}
+
+// addrPortConn is what *net.UDPConn offers to those who want no allocation for
+// each packet's address.
+type addrPortConn interface {
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
+}
+
+// anyPacketConn makes other connections an addrPortConn.
+type anyPacketConn struct{ net.PacketConn }
+
+func (c anyPacketConn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	n, from, err := c.ReadFrom(b)
+	udp, ok := from.(*net.UDPAddr)
+	if err != nil || !ok {
+		return n, netip.AddrPort{}, err
+	}
+	return n, udp.AddrPort(), nil
+}
+
+func (c anyPacketConn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error) {
+	return c.WriteTo(b, net.UDPAddrFromAddrPort(addr))
 }

@@ -168,11 +168,12 @@ func (s *Server) readPacket(c *session, src, dst key.NodePublic, size int) (*mes
 }
 
 // pass puts a packet into the outbox at the end of its way. A nil way leads
-// nowhere.
+// nowhere. Then its sender is told if it is looking for a peer, but not another
+// relay, which hears of all who come and go.
 func (s *Server) pass(c *session, r *route, m *message) {
 	if r == nil {
 		c.count.unreachable.Add(1)
-		if isDisco(m.data) && c.notHere.take(time.Now(), 1) {
+		if m.peer == c.key && isDisco(m.data) && c.notHere.take(time.Now(), 1) {
 			s.tellGone(&c.destination, m.dst, PeerGoneNotHere)
 		}
 		s.messages.put(m)
@@ -192,6 +193,28 @@ func (s *Server) pass(c *session, r *route, m *message) {
 			return
 		}
 		c.sender.wait(wait)
+	}
+}
+
+// sender is who reads packets from a connection, and where it waits.
+type sender struct {
+	room  chan struct{}
+	timer *time.Timer // nil until it is needed
+}
+
+func newSender() sender { return sender{room: make(chan struct{}, 1)} }
+
+// wait waits for room, or for as long as wait.
+func (s *sender) wait(wait time.Duration) {
+	if s.timer == nil {
+		s.timer = time.NewTimer(wait)
+	} else {
+		s.timer.Reset(wait)
+	}
+	select {
+	case <-s.room:
+		s.timer.Stop()
+	case <-s.timer.C:
 	}
 }
 
