@@ -63,3 +63,4 @@ fuzz:
 soak: FUZZTIME = 2m
 soak: fuzz
 	go test -race -count=20 ./...
+	cd interop && go test -count=1 -timeout 60m -run NATLaboratory -rounds 20 -parallel 1

@@ -3,9 +3,12 @@ package interop
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"net/rpc"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,7 +45,7 @@ type laboratory struct {
 	internet         *labInternet
 	kinds            []string
 	callers, callees map[string]*site // by kind
-	starting         chan struct{}    // holds as many as may begin a call at once
+	beginning        chan struct{}    // holds as many calls as may begin at once
 	table            labTable
 }
 
@@ -57,10 +60,10 @@ func newLaboratory(t *testing.T) *laboratory {
 		}
 	}
 	l := &laboratory{
-		internet: newLabInternet(t),
-		callers:  make(map[string]*site),
-		callees:  make(map[string]*site),
-		starting: make(chan struct{}, 4),
+		internet:  newLabInternet(t),
+		callers:   make(map[string]*site),
+		callees:   make(map[string]*site),
+		beginning: make(chan struct{}, 4),
 	}
 	for i, kind := range siteKinds {
 		l.kinds = append(l.kinds, kind.name)
@@ -70,18 +73,24 @@ func newLaboratory(t *testing.T) *laboratory {
 	return l
 }
 
-// pairs returns all there are. Those that follow each other are on different
+// pairs returns all there are: first those that should go direct, because how
+// long that takes is measured; and those that follow each other on different
 // sites.
 func (l *laboratory) pairs() []labPair {
-	var pairs []labPair
+	var direct, relayed []labPair
 	for shift := range l.kinds {
 		for i, from := range l.kinds {
 			for _, s := range softwarePairs {
-				pairs = append(pairs, labPair{s[0], s[1], from, l.kinds[(i+shift)%len(l.kinds)]})
+				p := labPair{s[0], s[1], from, l.kinds[(i+shift)%len(l.kinds)]}
+				if p.expectDirect() {
+					direct = append(direct, p)
+				} else {
+					relayed = append(relayed, p)
+				}
 			}
 		}
 	}
-	return pairs
+	return append(direct, relayed...)
 }
 
 // round has all pairs meet once, in a tailnet of new nodes.
@@ -91,51 +100,54 @@ func (l *laboratory) round(t *testing.T) {
 	var calls sync.WaitGroup
 	defer calls.Wait()
 	for _, p := range l.pairs() {
-		l.starting <- struct{}{}
-		started := sync.OnceFunc(func() { <-l.starting })
-		time.AfterFunc(100*time.Millisecond, started)
+		l.beginning <- struct{}{}
+		begun := sync.OnceFunc(func() { <-l.beginning })
+		time.AfterFunc(100*time.Millisecond, begun)
 		calls.Go(func() {
-			defer started()
-			l.call(t, p, callers[seat{p.caller, p.from}], callees[seat{p.callee, p.to}])
+			defer begun()
+			from, to := p.seats()
+			l.call(t, p, callers[from], callees[to])
 		})
 	}
 }
 
-// How long nodes may take to find a direct path. Tailscale's repeat in vain for
-// five seconds what they have tried once.
+// How long nodes may take to find a direct path. Tailscale's try again after five
+// seconds what was in vain, and nothing else; meshnet's then probe ports.
 const (
 	patience         = 20 * time.Second
 	patienceIfInVain = 7 * time.Second
 )
 
-func (l *laboratory) call(t *testing.T, p labPair, from, to *labMember) {
-	call := Call{To: to.Member, Patience: patience}
-	if !p.expectDirect() {
-		call.Patience = patienceIfInVain
+func (p labPair) patience() time.Duration {
+	if p.expectDirect() || p.probesPorts() {
+		return patience
 	}
-	var outcome Outcome
-	if err := from.Call("Node.Call", call, &outcome); err != nil {
-		t.Errorf("%s: %v", p, err)
-		return
-	}
-	direct := outcome.Path.Direct.IsValid()
-	back := Call{To: from.Member}
-	if direct {
-		back.Patience = patience
-	}
-	var path meshnet.Path
-	if err := to.Call("Node.Await", back, &path); err != nil {
-		t.Errorf("%s: %v", p, err)
-		return
-	}
-	if path.Direct.IsValid() != direct {
-		t.Errorf("%s: the path there is %s, and back %s", p, outcome.Path, path)
-	}
-	l.table.add(p, direct, outcome.Direct)
+	return patienceIfInVain
 }
 
-// seat is the place of a node in a round.
-type seat struct{ software, kind string }
+// call has one node call another, and looks whether the paths there and back
+// are direct.
+func (l *laboratory) call(t *testing.T, p labPair, from, to *labMember) {
+	var there Outcome
+	if err := from.Call("Node.Call", Call{to.Member, p.patience()}, &there); err != nil {
+		t.Errorf("%s: %v", p, err)
+		return
+	}
+	direct := there.Path.Direct.IsValid()
+	toCaller := Call{To: from.Member}
+	if direct {
+		toCaller.Patience = patience
+	}
+	var back meshnet.Path
+	if err := to.Call("Node.Await", toCaller, &back); err != nil {
+		t.Errorf("%s: %v", p, err)
+		return
+	}
+	if back.Direct.IsValid() != direct && !p.probesPorts() { // those may have met in the last moment
+		t.Errorf("%s: the path there is %s, and back %s", p, there.Path, back)
+	}
+	l.table.add(p, direct, there.Direct)
+}
 
 // labMember is a node that is up, in a process of its own.
 type labMember struct {
@@ -143,59 +155,62 @@ type labMember struct {
 	*rpc.Client
 }
 
-// join brings a node of each software up on every site, and waits until each of
-// them knows every other.
+// join brings all nodes up that are to meet, and waits until each of them knows
+// every other.
 func (l *laboratory) join(t *testing.T) (callers, callees map[seat]*labMember) {
 	t.Helper()
 	tailnet := l.internet.newTailnet(t)
 	authKey, err := tailnet.CreateAuthKey(t.Context(), coord.AuthKeyOptions{Reusable: true})
 	check(t, "an auth key is made", err)
 
-	var members []*labMember
 	var joins sync.WaitGroup
-	sit := func(sites map[string]*site, role string) map[seat]*labMember {
-		seats := make(map[seat]*labMember)
-		for _, kind := range l.kinds {
-			for _, software := range []string{"meshnet", "tsnet"} {
-				name := software + "-" + kind + "-" + role
-				m := &labMember{Client: startNode(t, sites[kind].host, name)}
-				seats[seat{software, kind}] = m
-				members = append(members, m)
-				how := Join{software, name, tailnet.url(sites[kind]), authKey, t.TempDir()}
-				joins.Go(func() {
-					if err := m.Call("Node.Join", how, &m.Member); err != nil {
-						t.Errorf("%s does not come up: %v", name, err)
-					}
-				})
-			}
+	sit := func(seats map[seat]*labMember, s seat, at *site, role string) {
+		if seats[s] != nil {
+			return
 		}
-		return seats
+		name := strings.TrimRight(s.software+"-"+s.kind+"-"+role+"-"+s.only, "-")
+		m := &labMember{Client: startNode(t, at.host, name)}
+		seats[s] = m
+		how := Join{s.software, name, tailnet.url(at), authKey, t.TempDir()}
+		joins.Go(func() {
+			if err := m.Call("Node.Join", how, &m.Member); err != nil {
+				t.Errorf("%s does not come up: %v", name, err)
+			}
+		})
 	}
-	callers, callees = sit(l.callers, "1"), sit(l.callees, "2")
+	callers, callees = make(map[seat]*labMember), make(map[seat]*labMember)
+	for _, p := range l.pairs() {
+		from, to := p.seats()
+		sit(callers, from, l.callers[p.from], "1")
+		sit(callees, to, l.callees[p.to], "2")
+	}
 	joins.Wait()
 	if t.Failed() {
 		t.FailNow()
 	}
-	awaitAcquaintance(t, members)
+	awaitAcquaintance(t, slices.Collect(maps.Values(callers)), slices.Collect(maps.Values(callees)))
 	return callers, callees
 }
 
-func awaitAcquaintance(t *testing.T, members []*labMember) {
+// awaitAcquaintance waits until all nodes know all that they may meet.
+func awaitAcquaintance(t *testing.T, callers, callees []*labMember) {
 	t.Helper()
 	var wait sync.WaitGroup
-	for _, m := range members {
+	know := func(members, others []*labMember) {
 		var peers []key.NodePublic
-		for _, other := range members {
-			if other != m {
-				peers = append(peers, other.Key)
-			}
+		for _, other := range others {
+			peers = append(peers, other.Key)
 		}
-		wait.Go(func() {
-			if err := m.Call("Node.Know", peers, &struct{}{}); err != nil {
-				t.Errorf("the node at %s does not know all others: %v", m.IP, err)
-			}
-		})
+		for _, m := range members {
+			wait.Go(func() {
+				if err := m.Call("Node.Know", peers, &struct{}{}); err != nil {
+					t.Errorf("the node at %s does not know all others: %v", m.IP, err)
+				}
+			})
+		}
 	}
+	know(callers, callees)
+	know(callees, callers)
 	wait.Wait()
 	if t.Failed() {
 		t.FailNow()

@@ -44,14 +44,7 @@ type pipes struct {
 }
 
 // LabNode is what net/rpc offers of the process.
-type LabNode struct{ node labNode }
-
-// labNode is a node of either software.
-type labNode interface {
-	node
-	// path is how packets to a peer go, or would go.
-	path(peer key.NodePublic) meshnet.Path
-}
+type LabNode struct{ node node }
 
 // Join says how a node becomes a member of a tailnet.
 type Join struct {
@@ -90,7 +83,7 @@ func (l *LabNode) Join(how Join, member *Member) error {
 	return nil
 }
 
-func startLabMeshnet(ctx context.Context, how Join) (labNode, error) {
+func startLabMeshnet(ctx context.Context, how Join) (node, error) {
 	server := &meshnet.Server{
 		Hostname:   how.Hostname,
 		ControlURL: how.ControlURL,
@@ -102,7 +95,7 @@ func startLabMeshnet(ctx context.Context, how Join) (labNode, error) {
 	return &meshnetNode{Server: server}, err
 }
 
-func startLabTsnet(ctx context.Context, how Join) (labNode, error) {
+func startLabTsnet(ctx context.Context, how Join) (node, error) {
 	log := func(format string, a ...any) {
 		now := time.Now().Format("15:04:05.000")
 		fmt.Fprintf(os.Stderr, "%s %s\n", now, strings.TrimRight(fmt.Sprintf(format, a...), "\n"))

@@ -52,7 +52,6 @@ func (n *meshnetNode) peers(context.Context) ([]string, error) {
 	return names, nil
 }
 
-// path is how packets to a peer go, or would go.
 func (n *meshnetNode) path(peer key.NodePublic) meshnet.Path {
 	for _, p := range n.Status().Peers {
 		if p.Key == peer {

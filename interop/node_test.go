@@ -12,6 +12,7 @@ import (
 
 	"tailscale.com/tailcfg"
 
+	"github.com/meshnet-go/meshnet"
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -28,6 +29,9 @@ type node interface {
 	whoIs(ctx context.Context, addr string) (name, login string, err error)
 	// peers returns the full names of the nodes that this one knows.
 	peers(ctx context.Context) ([]string, error)
+	// path is how packets to a peer go, or would go. It is zero for one that is
+	// not known yet.
+	path(peer key.NodePublic) meshnet.Path
 }
 
 // awaitPeers waits until every node knows every other, and the way to it. The

@@ -69,8 +69,7 @@ func (n *tsnetNode) peers(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// path is how packets to a peer go, or would go. It asks magicsock, because the
-// local client's answer takes long to make.
+// path asks magicsock, because the local client's answer takes long to make.
 func (n *tsnetNode) path(peer key.NodePublic) meshnet.Path {
 	status := &ipnstate.StatusBuilder{WantPeers: true}
 	n.Sys().MagicSock.Get().UpdateStatus(status)
