@@ -29,7 +29,7 @@ func Example() {
 	defer relay.Close()
 	web := &http.Server{
 		Handler:           relay,
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{cert}},
+		TLSConfig:         relay.TLSConfig(&tls.Config{Certificates: []tls.Certificate{cert}}),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	defer web.Close()
