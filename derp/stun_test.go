@@ -90,7 +90,8 @@ func TestServeSTUNAllocatesNothingPerRequest(t *testing.T) {
 			}
 		})
 	}
-	if one, many := serve(1), serve(1000); many > one {
+	// The runtime allocates a little by itself meanwhile.
+	if one, many := serve(1), serve(1000); many > one+100 {
 		t.Errorf("1000 requests allocate %v times, one %v", many, one)
 	}
 }
