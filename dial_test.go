@@ -102,7 +102,7 @@ func isNotFound(err error) bool {
 // A packet filter drops what it does not allow, but who dials is told.
 func TestDialRefusedByPolicy(t *testing.T) {
 	m := newMesh(t, func(c *coord.Config) {
-		c.Filter = []coord.Rule{{From: []string{"*"}, To: []string{"*"}, FirstPort: 7, LastPort: 7}}
+		c.Policy = []byte(`{"acls": [{"action": "accept", "src": ["*"], "dst": ["*:7"]}]}`)
 	})
 	a, b := m.up("a"), m.up("b")
 	echo(t, b, "tcp")

@@ -57,9 +57,10 @@ type Config struct {
 	IPv4, IPv6 netip.Prefix
 	// ExtraRecords are names that MagicDNS answers besides those of nodes.
 	ExtraRecords []Record
-	// Filter is who may reach what. Nil allows everything: every node may
-	// connect to every port of every other. Empty but not nil allows nothing.
-	Filter []Rule
+	// Policy is who may reach whom while none was set by [Server.SetPolicy],
+	// where its form is described. Empty allows everything: every node may
+	// connect to every port of every other.
+	Policy []byte
 	// KeyExpiry is how long a node may stay before it must log in anew. Zero
 	// is for ever. Tagged nodes do not expire.
 	KeyExpiry time.Duration
@@ -127,6 +128,12 @@ func New(c Config) (*Server, error) {
 	s.ctx, s.close = context.WithCancel(context.Background())
 	s.loop = newLoop(c.Store, newState(rand.Text(), alloc, c.KeyExpiry))
 	s.loop.state.terms = terms
+	if len(c.Policy) > 0 {
+		if s.loop.state.basePolicy, err = parsePolicy(c.Policy); err != nil {
+			return nil, err
+		}
+		s.loop.state.policy = s.loop.state.basePolicy
+	}
 	s.current.Store(&snapshot{terms: terms})
 	if err := s.open(); err != nil {
 		s.Close()
@@ -139,9 +146,6 @@ func New(c Config) (*Server, error) {
 // terms returns what the configuration says of all nodes.
 func (c *Config) terms(domain string) (t *terms, err error) {
 	t = &terms{domain: domain}
-	if t.rules, err = wireRules(c.Filter); err != nil {
-		return nil, err
-	}
 	if t.dns, err = wireDNS(domain, c.ExtraRecords); err != nil {
 		return nil, err
 	}

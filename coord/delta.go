@@ -5,22 +5,23 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/meshnet-go/meshnet/internal/policy"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
-// fullMap returns the first frame of a stream: all that self may know.
-func fullMap(s *snapshot, self *node) *tailcfg.MapResponse {
+// fullMap returns the first frame of a stream: all that the node may know.
+func fullMap(s *snapshot, v sight) *tailcfg.MapResponse {
 	resp := &tailcfg.MapResponse{
-		Node:          self.wire(s.domain),
+		Node:          v.self.wire(s.domain),
 		DERPMap:       s.derp,
 		DNSConfig:     s.dns,
 		Domain:        s.domain,
-		PacketFilters: map[string][]tailcfg.FilterRule{"base": s.rules},
+		PacketFilters: baseFilter(v.view),
 		Debug:         &tailcfg.Debug{DisableLogTail: true},
 	}
-	users := []tailcfg.UserID{self.shownUser()}
-	for _, n := range s.nodes {
-		if self.sees(n) {
+	users := []tailcfg.UserID{v.self.shownUser()}
+	for id := range v.view.Peers() {
+		if n := s.find(id); v.sees(n) {
 			resp.Peers = append(resp.Peers, n.wire(s.domain))
 			users = append(users, n.shownUser())
 		}
@@ -29,35 +30,43 @@ func fullMap(s *snapshot, self *node) *tailcfg.MapResponse {
 	return resp
 }
 
+// baseFilter returns the packet filter, under the one name that we use.
+func baseFilter(v *policy.View) map[string][]tailcfg.FilterRule {
+	return map[string][]tailcfg.FilterRule{"base": v.Rules()}
+}
+
 // delta returns what a node has to be told of changes, or nil when they do not
-// concern it. was and self are the node itself before and after.
-func delta(old, next *terms, was, self *node, changes iter.Seq2[*node, *node]) *tailcfg.MapResponse {
+// concern it.
+func delta(old, next sight, changes iter.Seq2[*node, *node]) *tailcfg.MapResponse {
 	resp, users := new(tailcfg.MapResponse), []tailcfg.UserID(nil)
-	renamed := func(n *node) bool { return old.users[n.User] != next.users[n.User] }
-	if selfChanged(was, self) {
-		resp.Node = self.wire(next.domain)
+	renamed := func(n *node) bool { return old.terms.users[n.User] != next.terms.users[n.User] }
+	if selfChanged(old.self, next.self) {
+		resp.Node = next.self.wire(next.terms.domain)
 	}
-	if resp.Node != nil || renamed(self) {
-		users = append(users, self.shownUser())
+	if resp.Node != nil || renamed(next.self) {
+		users = append(users, next.self.shownUser())
 	}
-	if old.derp != next.derp {
-		resp.DERPMap = next.derp
+	if old.terms.derp != next.terms.derp {
+		resp.DERPMap = next.terms.derp
+	}
+	if !next.view.SameRules(old.view) && !reflect.DeepEqual(next.view.Rules(), old.view.Rules()) {
+		resp.PacketFilters = baseFilter(next.view)
 	}
 	for before, after := range changes {
-		knew, may := before != nil && was.sees(before), after != nil && self.sees(after)
+		knew, may := old.sees(before), next.sees(after)
 		switch {
 		case knew && !may:
 			resp.PeersRemoved = append(resp.PeersRemoved, before.ID)
 		case may && !knew:
-			resp.PeersChanged = append(resp.PeersChanged, after.wire(next.domain))
+			resp.PeersChanged = append(resp.PeersChanged, after.wire(next.terms.domain))
 		case may && before != after:
-			tellChange(resp, next.domain, before, after)
+			tellChange(resp, next.terms.domain, before, after)
 		}
 		if may && (!knew || before.shownUser() != after.shownUser() || renamed(after)) {
 			users = append(users, after.shownUser())
 		}
 	}
-	resp.UserProfiles = next.profiles(users)
+	resp.UserProfiles = next.terms.profiles(users)
 	if reflect.DeepEqual(*resp, tailcfg.MapResponse{}) {
 		return nil
 	}
@@ -66,16 +75,13 @@ func delta(old, next *terms, was, self *node, changes iter.Seq2[*node, *node]) *
 
 // farewell tells a node that it was removed, in words that nodes understand:
 // its key has expired, and it has no peers.
-func farewell(old *terms, was *node, nodes []*node) *tailcfg.MapResponse {
-	expired := *was
-	expired.KeyExpiry, expired.Expired = was.Created, true
-	resp := &tailcfg.MapResponse{Node: expired.wire(old.domain)}
-	for _, n := range nodes {
-		if was.sees(n) {
-			resp.PeersRemoved = append(resp.PeersRemoved, n.ID)
-		}
+func farewell(old sight) *tailcfg.MapResponse {
+	expired := *old.self
+	expired.KeyExpiry, expired.Expired = expired.Created, true
+	return &tailcfg.MapResponse{
+		Node:         expired.wire(old.terms.domain),
+		PeersRemoved: slices.Collect(old.view.Peers()), // of some of them it was not told
 	}
-	return resp
 }
 
 // selfChanged reports whether a node has to be told of itself. What it reported

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,17 +22,30 @@ func (s *state) sorted() []*node {
 	return slices.SortedFunc(maps.Values(s.nodes), func(a, b *node) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-func (s *state) snapshot() *snapshot {
+// whole returns a snapshot of the present state, made from nothing.
+func (s *state) whole() *snapshot {
 	if s.terms == nil {
 		s.terms = &terms{domain: "mesh.internal", derp: new(derpmap.Map)}
 	}
-	return &snapshot{terms: s.terms, nodes: s.sorted()}
+	s.settleTerms()
+	snap := &snapshot{terms: s.terms, nodes: s.sorted()}
+	snap.access = s.compile(&snapshot{})
+	return snap
 }
 
 // difference returns what a node is told that knows the one snapshot and is
 // to know the other.
 func difference(old, next *snapshot, id tailcfg.NodeID) *tailcfg.MapResponse {
-	return delta(old.terms, next.terms, old.find(id), next.find(id), pairs(old.nodes, next.nodes))
+	st := newStream(id, nil)
+	st.first(old)
+	before := make(map[tailcfg.NodeID]*node)
+	for _, n := range slices.Concat(old.nodes, next.nodes) {
+		if was := old.find(n.ID); was != next.find(n.ID) {
+			before[n.ID] = was
+		}
+	}
+	resp, _ := st.next(next, before)
+	return resp
 }
 
 func TestDelta(t *testing.T) {
@@ -40,7 +54,7 @@ func TestDelta(t *testing.T) {
 	disco := key.NewDisco().Public()
 	peer = s.report(peer, &tailcfg.MapRequest{DiscoKey: disco, Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1")}})
 	s.connected(peer.ID)
-	told := s.snapshot()
+	told := s.whole()
 	// Each step changes the state; want is what self is told of it.
 	for _, step := range []struct {
 		what   string
@@ -68,11 +82,12 @@ func TestDelta(t *testing.T) {
 		}, `{"PeersChangedPatch":[{"NodeID":2,"KeyExpiry":"2026-01-02T04:04:05Z"}]}`},
 		{"the peer expires", func() { s.advance(epoch.Add(time.Hour)) }, `{"PeersRemoved":[2]}`},
 		{"the relays change", func() {
-			s.terms = &terms{domain: s.terms.domain, derp: &derpmap.Map{Regions: map[int]*derpmap.Region{}}}
+			t := *s.terms
+			t.derp, s.terms = &derpmap.Map{Regions: map[int]*derpmap.Region{}}, &t
 		}, `{"DERPMap":{"Regions":{}}}`},
 	} {
 		step.change()
-		next := s.snapshot()
+		next := s.whole()
 		got, _ := json.Marshal(difference(told, next, self.ID))
 		if string(got) != step.want {
 			t.Errorf("%s:\n got %s\nwant %s", step.what, got, step.want)
@@ -84,10 +99,10 @@ func TestDelta(t *testing.T) {
 func TestDeltaOfWholeNodes(t *testing.T) {
 	s := testState()
 	self := s.join(t, "self")
-	told := s.snapshot()
+	told := s.whole()
 	next := func() *tailcfg.MapResponse {
 		old := told
-		told = s.snapshot()
+		told = s.whole()
 		return difference(old, told, self.ID)
 	}
 	one := func(what string, nodes []*tailcfg.Node) *tailcfg.Node {
@@ -124,7 +139,7 @@ func TestDeltaOfWholeNodes(t *testing.T) {
 		t.Errorf("an expired node is told so and loses its peers: %+v", resp)
 	}
 	s.drop(s.nodes[self.ID])
-	if resp := farewell(told.terms, told.find(self.ID), told.nodes); resp.Node == nil || !resp.Node.Expired || resp.Node.KeyExpiry.IsZero() {
+	if resp := difference(told, s.whole(), self.ID); resp.Node == nil || !resp.Node.Expired || resp.Node.KeyExpiry.IsZero() {
 		t.Errorf("a removed node is told that it has expired: %+v", resp)
 	}
 }
@@ -134,6 +149,7 @@ type client struct {
 	self  *tailcfg.Node
 	peers map[tailcfg.NodeID]tailcfg.Node
 	derp  *derpmap.Map
+	rules []tailcfg.FilterRule
 }
 
 func (c *client) apply(resp *tailcfg.MapResponse) {
@@ -145,6 +161,9 @@ func (c *client) apply(resp *tailcfg.MapResponse) {
 	}
 	if resp.DERPMap != nil {
 		c.derp = resp.DERPMap
+	}
+	if resp.PacketFilters != nil {
+		c.rules = resp.PacketFilters["base"]
 	}
 	for _, id := range resp.PeersRemoved {
 		delete(c.peers, id)
@@ -199,44 +218,71 @@ func patched(n tailcfg.Node, p *tailcfg.PeerChange) tailcfg.Node {
 // TestDeltasAddUp changes a tailnet at random. Whatever a node is told after
 // whichever of the changes, it knows what a new stream would tell it.
 func TestDeltasAddUp(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	s := testState()
-	self := s.join(t, "self")
+	for seed := range uint64(5) {
+		newDeltas(t, seed).run(400)
+	}
+}
+
+// deltas is a tailnet and a node that streams.
+type deltas struct {
+	*testing.T
+	rng     *rand.Rand
+	state   *state
+	streams streams
+	current atomic.Pointer[snapshot]
+	stream  *stream
+	client  *client
+}
+
+func newDeltas(t *testing.T, seed uint64) *deltas {
+	d := &deltas{T: t, rng: rand.New(rand.NewPCG(seed, 2)), state: testState(), client: &client{peers: make(map[tailcfg.NodeID]tailcfg.Node)}}
+	self := d.state.join(t, "self")
+	d.stream = newStream(self.ID, nil)
+	d.streams.add(d.stream)
+	d.current.Store(d.state.whole())
+	d.client.apply(overWire(t, d.stream.first(d.current.Load())))
+	clear(d.state.altered)
+	return d
+}
+
+func (d *deltas) run(steps int) {
 	now := epoch
-	st := newStream(self.ID, nil)
-	c := &client{peers: make(map[tailcfg.NodeID]tailcfg.Node)}
-	told := s.snapshot()
-	c.apply(overWire(t, st.first(told)))
-	clear(s.altered)
-	for step := range 1000 {
-		now = now.Add(time.Duration(rng.IntN(8)) * time.Second)
-		what := disturb(t, rng, s, now, self.ID)
-		s.advance(now)
-		for id, was := range s.altered {
-			st.note(id, was)
+	for step := range steps {
+		now = now.Add(time.Duration(d.rng.IntN(8)) * time.Second)
+		what := disturb(d.T, d.rng, d.state, now, d.stream.id)
+		d.state.advance(now)
+		old := d.current.Load()
+		if next := d.state.snapshot(old); next != nil {
+			d.streams.tell(old, next, d.state.altered, &d.current)
+			clear(d.state.altered)
 		}
-		altered := s.altered
-		s.altered = make(map[tailcfg.NodeID]*node)
-		if told.nodes = told.with(altered, s.nodes); !slices.Equal(told.nodes, s.sorted()) {
-			t.Fatalf("step %d, %s: the nodes of the snapshot do not follow", step, what)
+		if !slices.Equal(d.current.Load().nodes, d.state.sorted()) {
+			d.Fatalf("step %d, %s: the nodes of the snapshot do not follow", step, what)
 		}
-		if rng.IntN(3) == 0 { // a slow node hears of several changes at once
+		if d.rng.IntN(3) == 0 { // a slow node hears of several changes at once
 			continue
 		}
-		if rng.IntN(10) == 0 {
-			s.terms = &terms{domain: s.terms.domain, derp: new(derpmap.Map)}
+		select {
+		case <-d.stream.changed:
+			resp, there := d.stream.next(d.streams.look(d.stream, &d.current))
+			if !there {
+				d.Fatalf("step %d, %s: it is told that it is gone", step, what)
+			}
+			d.client.apply(overWire(d.T, resp))
+		default: // it does not concern the node
 		}
-		next := s.snapshot()
-		resp, there := st.next(next, st.take())
-		if !there {
-			t.Fatalf("step %d, %s: it is told that it is gone", step, what)
-		}
-		c.apply(overWire(t, resp))
-		want := &client{peers: make(map[tailcfg.NodeID]tailcfg.Node)}
-		want.apply(overWire(t, fullMap(next, next.find(self.ID))))
-		if got, want := c.String(), want.String(); got != want {
-			t.Fatalf("step %d, %s:\n got %s\nwant %s", step, what, got, want)
-		}
+		d.check(step, what)
+	}
+}
+
+// check compares what the node knows with what it would be told now.
+func (d *deltas) check(step int, what string) {
+	want := &client{peers: make(map[tailcfg.NodeID]tailcfg.Node)}
+	fresh := d.state.whole()
+	v, _ := fresh.sightOf(d.stream.id)
+	want.apply(overWire(d.T, fullMap(fresh, v)))
+	if got, want := d.client.String(), want.String(); got != want {
+		d.Fatalf("step %d, %s:\n got %s\nwant %s", step, what, got, want)
 	}
 }
 
@@ -258,7 +304,7 @@ func overWire(t *testing.T, resp *tailcfg.MapResponse) *tailcfg.MapResponse {
 func (c *client) String() string {
 	self := *c.self
 	self.Hostinfo, self.Endpoints, self.DiscoKey, self.HomeDERP, self.Cap, self.Online, self.LastSeen = nil, nil, key.DiscoPublic{}, 0, 0, nil, nil
-	data, _ := json.Marshal([]any{self, c.peers, c.derp})
+	data, _ := json.Marshal([]any{self, c.peers, c.derp, c.rules})
 	return string(data)
 }
 
@@ -268,7 +314,42 @@ func disturb(t *testing.T, rng *rand.Rand, s *state, now time.Time, self tailcfg
 	n := nodes[rng.IntN(len(nodes))]
 	names := []string{"web", "db", "Web Server", ""}
 	name := names[rng.IntN(len(names))]
-	switch what := rng.IntN(9); {
+	policies := []string{
+		``,
+		`{"tagOwners": {"tag:web": [], "tag:db": []}, "acls": [{"action": "accept", "src": ["tag:web"], "dst": ["tag:db:*"]}, {"action": "accept", "src": ["alice@"], "dst": ["*:22"]}]}`,
+		`{"tagOwners": {"tag:db": []}, "grants": [{"src": ["autogroup:member"], "dst": ["autogroup:self"], "ip": ["*"]}, {"src": ["tag:db"], "dst": ["autogroup:admin"], "ip": ["tcp:1"]}]}`,
+		`{"acls": []}`,
+	}
+	logins := []string{"alice", "user"}
+	switch what := rng.IntN(14); {
+	case what == 9 && rng.IntN(5) == 0:
+		if text := policies[rng.IntN(len(policies))]; text != "" {
+			r := &policyRecord{Text: text}
+			if err := r.check(); err != nil {
+				t.Fatal(err)
+			}
+			s.put(r)
+		} else {
+			s.decide(kindPolicy, nil)
+		}
+		return "policy"
+	case what == 10:
+		tags := [][]string{nil, {"tag:web"}, {"tag:db"}, {"tag:db", "tag:web"}}
+		s.change(n, func(n *node) { n.tag(tags[rng.IntN(len(tags))]) })
+		return "tags"
+	case what == 11:
+		s.createUser(now, UserOptions{Login: "alice"}) // the first time
+		s.changeUser(logins[rng.IntN(2)], UserOptions{Login: "alice", Admin: rng.IntN(2) == 0})
+		return "user"
+	case what == 12:
+		if u, err := s.userOf(logins[rng.IntN(2)]); err == nil {
+			s.change(n, func(n *node) { n.User = tailcfg.UserID(u.ID) })
+		}
+		return "owner"
+	case what == 13 && rng.IntN(5) == 0:
+		t := *s.terms
+		t.derp, s.terms = new(derpmap.Map), &t
+		return "relays"
 	case what == 0 && len(nodes) < 20:
 		s.joinWith(t, name, AuthKeyOptions{Ephemeral: rng.IntN(2) == 0})
 		return "join"
@@ -300,27 +381,4 @@ func disturb(t *testing.T, rng *rand.Rand, s *state, now time.Time, self tailcfg
 	}
 	s.report(n, req)
 	return "report"
-}
-
-func TestPairs(t *testing.T) {
-	list := func(ids ...tailcfg.NodeID) (nodes []*node) {
-		for _, id := range ids {
-			nodes = append(nodes, &node{ID: id})
-		}
-		return nodes
-	}
-	var got []string
-	for before, after := range pairs(list(1, 3, 4), list(2, 3, 5, 6)) {
-		s := "-"
-		if before != nil {
-			s = fmt.Sprint(before.ID)
-		}
-		if after != nil {
-			s += fmt.Sprint(">", after.ID)
-		}
-		got = append(got, s)
-	}
-	if want := []string{"1", "->2", "3>3", "4", "->5", "->6"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
 }

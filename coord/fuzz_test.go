@@ -54,9 +54,9 @@ func checkState(t *testing.T, s *state) {
 	if len(s.byKey) != len(s.nodes) {
 		t.Fatalf("%d keys for %d nodes", len(s.byKey), len(s.nodes))
 	}
-	snap := s.snapshot()
+	snap := s.whole()
 	for _, n := range snap.nodes {
-		data, err := json.Marshal(fullMap(snap, n))
+		data, err := json.Marshal(fullMap(snap, sight{n, snap.access.View(n.ID), snap.terms}))
 		if err != nil || len(data) > 100<<10 {
 			t.Fatalf("the map is %d bytes, %v", len(data), err)
 		}
@@ -127,13 +127,13 @@ func FuzzMap(f *testing.F) {
 			return
 		}
 		s := fuzzState(t)
-		old := s.snapshot()
+		old := s.whole()
 		n := s.nodes[s.byKey[old.nodes[0].Key]]
 		s.recall(n, &req)
 		checkState(t, s)
 		s.report(s.nodes[n.ID], &req)
 		checkState(t, s)
-		next := s.snapshot()
+		next := s.whole()
 		if resp := difference(old, next, old.nodes[1].ID); resp != nil {
 			if _, err := json.Marshal(resp); err != nil {
 				t.Fatal(err)

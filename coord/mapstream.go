@@ -56,8 +56,8 @@ func (s *Server) serveMap(w http.ResponseWriter, r *http.Request) {
 		s.stream(r.Context(), self.ID, frames)
 	default:
 		now := s.current.Load()
-		if self := now.find(self.ID); self != nil {
-			frames.send(stamped(fullMap(now, self)))
+		if v, ok := now.sightOf(self.ID); ok {
+			frames.send(stamped(fullMap(now, v)))
 		}
 	}
 }
@@ -103,8 +103,8 @@ func (s *Server) stream(ctx context.Context, id tailcfg.NodeID, frames frameWrit
 	if err != nil {
 		return
 	}
-	st.take() // before the snapshot is loaded: what came with it is in it
-	resp := st.first(s.current.Load())
+	now, _ := s.streams.look(st, &s.current)
+	resp := st.first(now)
 	if resp == nil {
 		return
 	}
@@ -118,8 +118,7 @@ func (s *Server) stream(ctx context.Context, id tailcfg.NodeID, frames frameWrit
 		case <-silence.C:
 			resp = &tailcfg.MapResponse{KeepAlive: true}
 		case <-st.changed:
-			before := st.take() // and then the snapshot, which has all of it
-			resp, there = st.next(s.current.Load(), before)
+			resp, there = st.next(s.streams.look(st, &s.current))
 		}
 		if resp != nil {
 			err = frames.send(resp)

@@ -111,11 +111,6 @@ func (n *node) forgetAt() time.Time {
 
 func (n *node) stableID() string { return fmt.Sprintf("n%d", n.ID) }
 
-// sees reports whether n is told of peer.
-func (n *node) sees(peer *node) bool {
-	return n.ID != peer.ID && !n.Expired && !peer.Expired
-}
-
 // shownUser returns the user that the node is shown to belong to.
 func (n *node) shownUser() tailcfg.UserID {
 	if len(n.Tags) > 0 {
@@ -125,8 +120,12 @@ func (n *node) shownUser() tailcfg.UserID {
 }
 
 // looksLike reports whether the node and other, which is the same node at
-// another moment, see the same peers.
-func (n *node) looksLike(other *node) bool { return n.Expired == other.Expired }
+// another moment, are the same to the policy.
+func (n *node) looksLike(other *node) bool {
+	return n.Expired == other.Expired && n.User == other.User && slices.Equal(n.Tags, other.Tags)
+}
+
+func (n *node) addrs() []netip.Addr { return []netip.Addr{n.IPv4, n.IPv6} }
 
 // wire returns the node as the protocol shows it to itself and to its peers.
 func (n *node) wire(domain string) *tailcfg.Node {

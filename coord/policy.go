@@ -1,128 +1,159 @@
 package coord
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/internal/policy"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
-// Rule lets nodes open connections to others.
-type Rule struct {
-	// From and To are addresses ("100.64.0.1"), prefixes ("100.64.0.0/24"),
-	// ranges ("100.64.0.1-100.64.0.9") or "*" for all.
-	From []string
-	To   []string
-	// FirstPort to LastPort are allowed; both zero means all ports.
-	FirstPort, LastPort uint16
-	// Protocols are IP protocol numbers; none means TCP, UDP and ICMP.
-	Protocols []int
+// maxPolicy bounds a policy file.
+const maxPolicy = 1 << 20 // bytes
+
+// PolicyError is what is wrong with a policy file, and where. An error of
+// [Server.SetPolicy] has all of them; errors.As finds the first.
+type PolicyError struct {
+	Line, Column int // from 1
+	Reason       string
 }
 
-// wireRules returns the filter of all nodes. Each applies what concerns its own
-// addresses.
-func wireRules(rules []Rule) ([]tailcfg.FilterRule, error) {
-	if rules == nil {
-		rules = []Rule{{From: []string{"*"}, To: []string{"*"}}}
-	}
-	wire := make([]tailcfg.FilterRule, 0, len(rules)) // null would mean another thing than none
-	for _, r := range rules {
-		w, err := r.wire()
-		if err != nil {
-			return nil, err
-		}
-		wire = append(wire, w)
-	}
-	return wire, nil
+func (e PolicyError) Error() string {
+	return fmt.Sprintf("policy:%d:%d: %s", e.Line, e.Column, e.Reason)
 }
 
-func (r Rule) wire() (tailcfg.FilterRule, error) {
-	ports := tailcfg.PortRange{First: r.FirstPort, Last: r.LastPort}
-	if ports == (tailcfg.PortRange{}) {
-		ports.Last = 65535
+// policyErrors is all that is wrong with a policy file.
+type policyErrors []error
+
+func (e policyErrors) Unwrap() []error { return e }
+
+func (e policyErrors) Error() string {
+	lines := make([]string, len(e))
+	for i, err := range e {
+		lines[i] = err.Error()
 	}
-	if ports.First > ports.Last {
-		return tailcfg.FilterRule{}, fmt.Errorf("coord: a rule's ports run from %d to %d", ports.First, ports.Last)
-	}
-	w := tailcfg.FilterRule{SrcIPs: slices.Clone(r.From), IPProto: slices.Clone(r.Protocols)}
-	for _, src := range r.From {
-		if err := checkAddrs(src); err != nil {
-			return tailcfg.FilterRule{}, err
-		}
-	}
-	for _, dst := range r.To {
-		if err := checkAddrs(dst); err != nil {
-			return tailcfg.FilterRule{}, err
-		}
-		w.DstPorts = append(w.DstPorts, tailcfg.NetPortRange{IP: dst, Ports: ports})
-	}
-	return w, nil
+	return strings.Join(lines, "\n")
 }
 
-// checkAddrs refuses what nodes would skip: a rule that silently is not there.
-func checkAddrs(text string) error {
-	if text == "*" {
-		return nil
+// parsePolicy reads a policy file.
+func parsePolicy(text []byte) (*policy.Policy, error) {
+	if len(text) > maxPolicy {
+		return nil, fmt.Errorf("coord: a policy has at most %d bytes, and this has %d", maxPolicy, len(text))
 	}
-	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
-		return nil
+	p, err := policy.Parse(text)
+	var all policy.Errors
+	if errors.As(err, &all) {
+		list := make(policyErrors, len(all))
+		for i, e := range all {
+			list[i] = PolicyError(e)
+		}
+		return nil, list
 	}
-	if p, err := netip.ParsePrefix(text); err == nil && p == p.Masked() {
-		return nil
+	return p, err
+}
+
+// CheckPolicy returns what SetPolicy would say to a policy, running the tests
+// in it.
+func CheckPolicy(text []byte) error {
+	_, err := parsePolicy(text)
+	return err
+}
+
+// SetPolicy puts a policy in force, for all nodes at once. It is a file of
+// JSON, with comments, in the form of Tailscale's and Headscale's policies: see
+// the documentation of the policy file. Empty text takes it away: then
+// [Config].Policy is in force, or all may reach all.
+//
+// A policy with a mistake, or a test that fails, is refused: the error has a
+// [PolicyError] for each, and the policy that is in force stays.
+func (s *Server) SetPolicy(ctx context.Context, text []byte) error {
+	r := &policyRecord{Text: string(text)}
+	if err := r.check(); err != nil && len(text) > 0 {
+		return err
 	}
-	if from, to, ok := strings.Cut(text, "-"); ok {
-		a, errA := netip.ParseAddr(from)
-		b, errB := netip.ParseAddr(to)
-		if errA == nil && errB == nil && a.BitLen() == b.BitLen() && a.Compare(b) <= 0 {
+	return s.do(ctx, func(now time.Time, st *state) error {
+		if len(text) == 0 {
+			st.decide(kindPolicy, nil)
 			return nil
 		}
-	}
-	return fmt.Errorf("coord: %q in a rule is no address, prefix, range or \"*\"", text)
+		set := *r
+		set.Set = now
+		st.put(&set)
+		return nil
+	})
 }
 
-func wireDNS(domain string, records []Record) (*tailcfg.DNSConfig, error) {
-	dns := &tailcfg.DNSConfig{Proxied: true, Domains: []string{domain}}
-	for _, r := range records {
-		if r.Name == "" || !r.Addr.IsValid() {
-			return nil, fmt.Errorf("coord: the extra record %q has no name or no address", r.Name)
+// Policy returns the text that was set last, or nil when none is.
+func (s *Server) Policy(ctx context.Context) ([]byte, error) {
+	return decide(ctx, s, func(_ time.Time, st *state) ([]byte, error) {
+		if r, ok := st.entries[kindPolicy].record.(*policyRecord); ok {
+			return []byte(r.Text), nil
 		}
-		dns.ExtraRecords = append(dns.ExtraRecords, wireRecord(r))
-	}
-	return dns, nil
+		return nil, nil
+	})
 }
 
-func wireRecord(r Record) tailcfg.DNSRecord {
-	addr, kind := r.Addr.Unmap(), "A"
-	if addr.Is6() {
-		kind = "AAAA"
-	}
-	return tailcfg.DNSRecord{Name: strings.TrimSuffix(r.Name, "."), Type: kind, Value: addr.String()}
+// policyRecord is the record of the policy that an administrator has set.
+type policyRecord struct {
+	Text string
+	Set  time.Time
+
+	policy *policy.Policy // what Text says; set by check
 }
 
-// cloneDERPMap returns a copy that the caller of ours does not share.
-func cloneDERPMap(m *derpmap.Map) (*derpmap.Map, error) {
-	if m == nil {
-		m = new(derpmap.Map)
+func (r *policyRecord) entryKey() string { return kindPolicy }
+func (r *policyRecord) enter(s *state)   { s.policy = r.policy }
+func (r *policyRecord) leave(s *state)   { s.policy = s.basePolicy }
+
+func (r *policyRecord) check() (err error) {
+	r.policy, err = parsePolicy([]byte(r.Text))
+	return err
+}
+
+// policyNode returns what the policy looks at in the node.
+func (n *node) policyNode(users map[tailcfg.UserID]*user) policy.Node {
+	p := policy.Node{ID: n.ID, Tags: n.Tags, Addrs: n.addrs()}
+	if u := users[n.User]; u != nil {
+		p.User, p.Admin = u.Login, u.Admin
 	}
-	for id, r := range m.Regions {
-		if id < 1 || id > 65535 || r != nil && r.RegionID != id {
-			return nil, fmt.Errorf("coord: region %d of the DERP map has no ID in 1…65535, or says that it is another", id)
+	return p
+}
+
+// mayApply reports whether a node of the user, that has tags, may take another.
+func (s *state) mayApply(owner tailcfg.UserID, has []string, tag string) bool {
+	if len(has) > 0 {
+		return s.policy.MayTag(policy.Node{Tags: has}, tag)
+	}
+	u := s.users[owner]
+	return u != nil && s.policy.MayTag(policy.Node{User: u.Login, Admin: u.Admin}, tag)
+}
+
+// compile returns who may reach whom at the present moment. Of what old knows
+// only the altered nodes are looked at, unless old is of another policy or
+// other users.
+func (s *state) compile(old *snapshot) *policy.Compiled {
+	if old.terms == s.terms {
+		nodes, gone := make([]policy.Node, 0, len(s.altered)), []tailcfg.NodeID(nil)
+		for id := range s.altered {
+			if n := s.nodes[id]; n != nil {
+				nodes = append(nodes, n.policyNode(s.users))
+			} else {
+				gone = append(gone, id)
+			}
 		}
+		return old.access.Update(nodes, gone...)
 	}
-	data, err := json.Marshal(m)
-	if err != nil {
-		return nil, err
+	nodes := make([]policy.Node, 0, len(s.nodes))
+	for _, n := range s.nodes {
+		nodes = append(nodes, n.policyNode(s.users))
 	}
-	clone := new(derpmap.Map)
-	if err := json.Unmarshal(data, clone); err != nil {
-		return nil, err
+	if old.access == nil || old.access.Policy() != s.policy {
+		return s.policy.Compile(nodes)
 	}
-	if clone.Regions == nil { // null would mean unchanged
-		clone.Regions = make(map[int]*derpmap.Region)
-	}
-	return clone, nil
+	gone := slices.DeleteFunc(old.ids(), func(id tailcfg.NodeID) bool { return s.nodes[id] != nil })
+	return old.access.Update(nodes, gone...)
 }

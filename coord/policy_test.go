@@ -1,75 +1,114 @@
 package coord
 
 import (
-	"encoding/json"
-	"net/netip"
+	"errors"
+	"strings"
 	"testing"
-
-	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"testing/synctest"
+	"time"
 )
 
-func TestWireRules(t *testing.T) {
-	for _, c := range []struct {
-		what  string
-		rules []Rule
-		want  string // JSON, or "" for an error
-	}{
-		{"no rules allow everything", nil,
-			`[{"SrcIPs":["*"],"DstPorts":[{"IP":"*","Ports":{"First":0,"Last":65535}}]}]`},
-		{"empty rules allow nothing, which null would not say", []Rule{}, `[]`},
-		{"one port", []Rule{{From: []string{"100.64.0.1-100.64.0.9"}, To: []string{"100.64.0.0/16", "fd7a:115c:a1e0::1"}, FirstPort: 22, LastPort: 22, Protocols: []int{6}}},
-			`[{"SrcIPs":["100.64.0.1-100.64.0.9"],"DstPorts":[{"IP":"100.64.0.0/16","Ports":{"First":22,"Last":22}},{"IP":"fd7a:115c:a1e0::1","Ports":{"First":22,"Last":22}}],"IPProto":[6]}]`},
-		{"host bits", []Rule{{From: []string{"100.64.0.1/16"}}}, ""},
-		{"a name", []Rule{{To: []string{"web"}}}, ""},
-		{"a range backwards", []Rule{{From: []string{"100.64.0.9-100.64.0.1"}}}, ""},
-		{"a range over families", []Rule{{From: []string{"100.64.0.9-fd7a::1"}}}, ""},
-		{"ports backwards", []Rule{{FirstPort: 2, LastPort: 1}}, ""},
-	} {
-		rules, err := wireRules(c.rules)
-		if err != nil {
-			if c.want != "" {
-				t.Errorf("%s: %v", c.what, err)
-			}
-			continue
+func TestPolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := NewMemoryStore()
+		ts := serve(t, Config{Store: store})
+		if why := ts.Status().Policy; !strings.Contains(why, "every node may reach every other") {
+			t.Errorf("without a policy the status says %q", why)
 		}
-		if got, _ := json.Marshal(rules); string(got) != c.want {
-			t.Errorf("%s:\n got %s\nwant %s", c.what, got, c.want)
+		ctx := t.Context()
+		web := ts.reusable(AuthKeyOptions{Tags: []string{"tag:web"}})
+		db := ts.reusable(AuthKeyOptions{Tags: []string{"tag:db"}})
+		a, b, c := ts.machine(), ts.machine(), ts.machine()
+		a.join("a", web)
+		b.join("b", db)
+		c.join("c", ts.reusable(AuthKeyOptions{}))
+		sa, sc := a.stream(""), c.stream("")
+		if resp := sa.frame("the first frame"); len(resp.Peers) != 2 || len(resp.PacketFilters["base"]) != 1 {
+			t.Errorf("without a policy: %+v", resp)
 		}
-	}
-}
+		sc.frame("the first frame")
+		sa.frame("the other is online")
 
-func TestWireDNS(t *testing.T) {
-	dns, err := wireDNS("mesh.internal", []Record{
-		{"db.mesh.internal.", netip.MustParseAddr("100.64.0.9")},
-		{"db.mesh.internal", netip.MustParseAddr("fd7a:115c:a1e0::9")},
+		text := `{
+			"tagOwners": {"tag:web": [], "tag:db": []},
+			// the web may ask the database
+			"acls": [{"action": "accept", "src": ["tag:web"], "dst": ["tag:db:5432"]}],
+		}`
+		if err := ts.SetPolicy(ctx, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if resp := sa.frame("a policy"); len(resp.PeersRemoved) != 1 || resp.PeersRemoved[0] != 3 || resp.PacketFilters["base"] == nil || len(resp.PacketFilters["base"]) != 0 {
+			t.Errorf("the web node is told %+v", resp)
+		}
+		if resp := sc.frame("a policy"); len(resp.PeersRemoved) != 2 {
+			t.Errorf("the node without tags is told %+v", resp)
+		}
+		b.join("b2", "") // the name changes
+		if resp := sa.frame("a peer changes"); len(resp.PeersChanged) != 1 {
+			t.Errorf("a peer changes: %+v", resp)
+		}
+		if resp, _ := sc.next("whom it does not concern"); !resp.KeepAlive {
+			t.Errorf("whom it does not concern is told %+v", resp)
+		}
+
+		err := ts.SetPolicy(ctx, []byte("{\n\"acls\": [{\"action\": \"accept\", \"src\": [\"tag:wbe\"], \"dst\": [\"*:no\"]}]}"))
+		var bad PolicyError
+		if !errors.As(err, &bad) || bad.Line != 2 || bad.Reason == "" {
+			t.Errorf("a bad policy: %v", err)
+		}
+		if err := CheckPolicy([]byte(`{"acls": [], "tests": [{"src": "a@b.c", "accept": ["*:1"]}]}`)); err == nil {
+			t.Error("a test that fails was passed over")
+		}
+		if got, err := ts.Policy(ctx); err != nil || string(got) != text {
+			t.Errorf("after a bad policy the one in force is %q, %v", got, err)
+		}
+		ts.stop()
+		ts = serve(t, Config{Store: store})
+		if why := ts.Status().Policy; strings.Contains(why, "every") {
+			t.Errorf("after a restart the status says %q", why)
+		}
+		if err := ts.SetPolicy(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ts.Policy(ctx); err != nil || got != nil {
+			t.Errorf("after it was taken away the policy is %q, %v", got, err)
+		}
 	})
-	got, _ := json.Marshal(dns)
-	want := `{"Domains":["mesh.internal"],"Proxied":true,"ExtraRecords":[` +
-		`{"Name":"db.mesh.internal","Type":"A","Value":"100.64.0.9"},{"Name":"db.mesh.internal","Type":"AAAA","Value":"fd7a:115c:a1e0::9"}]}`
-	if err != nil || string(got) != want {
-		t.Errorf("got %s, %v; want %s", got, err, want)
-	}
-	if _, err := wireDNS("mesh.internal", []Record{{Name: "db"}}); err == nil {
-		t.Error("a record without address was accepted")
-	}
 }
 
-func TestCloneDERPMap(t *testing.T) {
-	if m, err := cloneDERPMap(nil); err != nil || m.Regions == nil {
-		t.Errorf("no map must be sent as no regions: got %+v, %v", m, err)
-	}
-	region := &derpmap.Region{RegionID: 900, Nodes: []*derpmap.Node{{Name: "a"}}}
-	m, err := cloneDERPMap(&derpmap.Map{Regions: map[int]*derpmap.Region{900: region, 901: nil}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	region.Nodes[0].Name = "changed by the caller"
-	if m.Regions[900].Nodes[0].Name != "a" {
-		t.Error("the map is shared with the caller")
-	}
-	for id, r := range map[int]*derpmap.Region{0: {}, 65536: {RegionID: 65536}, 1: {RegionID: 2}} {
-		if _, err := cloneDERPMap(&derpmap.Map{Regions: map[int]*derpmap.Region{id: r}}); err == nil {
-			t.Errorf("accepted region %d with ID %d", id, r.RegionID)
+// TestRequestTags has nodes ask for tags that the policy lets their users
+// apply.
+func TestRequestTags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := serve(t, Config{Policy: []byte(`{"tagOwners": {"tag:web": ["alice@"], "tag:blog": ["tag:web"]}}`)})
+		if _, err := ts.CreateUser(t.Context(), UserOptions{Login: "alice"}); err != nil {
+			t.Fatal(err)
 		}
-	}
+		hers, others := ts.reusable(AuthKeyOptions{User: "alice"}), ts.reusable(AuthKeyOptions{})
+		for _, c := range []struct {
+			authKey, tag string
+			ok           bool
+		}{
+			{hers, "tag:web", true},
+			{hers, "tag:db", false},
+			{others, "tag:web", false},
+			{ts.reusable(AuthKeyOptions{Tags: []string{"tag:web"}}), "tag:blog", true},
+			{ts.reusable(AuthKeyOptions{Tags: []string{"tag:blog"}}), "tag:web", false},
+		} {
+			m := ts.machine()
+			req := request(m.node, "n", c.authKey)
+			req.Hostinfo.RequestTags = []string{c.tag}
+			if resp := m.register(req); resp.MachineAuthorized != c.ok {
+				t.Errorf("%s: %+v", c.tag, resp)
+			}
+		}
+		m := ts.machine()
+		m.join("later", hers)
+		req := request(m.node, "later", "")
+		req.Hostinfo.RequestTags = []string{"tag:web"}
+		if resp := m.register(req); !resp.MachineAuthorized || resp.User.ID != taggedUser {
+			t.Errorf("a node of hers asks for a tag later: %+v", resp)
+		}
+		time.Sleep(time.Second)
+	})
 }

@@ -31,6 +31,7 @@ const (
 	kindAuthKey     = "authkey"
 	kindLogin       = "login"
 	kindUser        = "user"
+	kindPolicy      = "policy"
 )
 
 // newRecord returns an empty record for the entry, or nil when it is of a kind
@@ -52,6 +53,8 @@ func newRecord(entryKey string) record {
 		return new(login)
 	case kindUser:
 		return new(user)
+	case kindPolicy:
+		return new(policyRecord)
 	}
 	return nil
 }

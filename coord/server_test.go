@@ -560,7 +560,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for what, c := range map[string]Config{
 		"a domain that is none":          {Domain: "mesh internal"},
-		"a rule that is none":            {Filter: []Rule{{From: []string{"x"}}}},
+		"a policy that is none":          {Policy: []byte(`{"acls":1}`)},
 		"a record without address":       {ExtraRecords: []Record{{Name: "x"}}},
 		"a prefix outside the mesh":      {IPv4: netip.MustParsePrefix("10.0.0.0/8")},
 		"a region with another's ID":     {DERPMap: &derpmap.Map{Regions: map[int]*derpmap.Region{1: {}}}},

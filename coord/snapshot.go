@@ -2,11 +2,10 @@ package coord
 
 import (
 	"cmp"
-	"iter"
-	"maps"
 	"slices"
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/internal/policy"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/key"
 )
@@ -15,7 +14,8 @@ import (
 // never changed, so that all streams read it without a lock.
 type snapshot struct {
 	*terms
-	nodes []*node // in the order of their IDs
+	nodes  []*node // in the order of their IDs
+	access *policy.Compiled
 }
 
 // terms is what of a snapshot is about no node in particular. It changes
@@ -24,34 +24,8 @@ type terms struct {
 	domain string
 	derp   *derpmap.Map
 	dns    *tailcfg.DNSConfig
-	rules  []tailcfg.FilterRule
 	users  map[tailcfg.UserID]*user
-}
-
-// publish makes the present state the one that streams tell, and tells them.
-func (s *Server) publish() {
-	st, old := s.loop.state, s.current.Load()
-	defer s.waiters.settle(st.settled)
-	st.settled = nil
-	if st.usersChanged {
-		t := *st.terms
-		t.users, st.usersChanged = maps.Clone(st.users), false
-		st.terms = &t
-	}
-	for id, was := range st.altered {
-		if st.nodes[id] == was {
-			delete(st.altered, id)
-		}
-	}
-	next := &snapshot{terms: st.terms, nodes: old.nodes}
-	if len(st.altered) > 0 {
-		next.nodes = old.with(st.altered, st.nodes)
-	} else if next.terms == old.terms {
-		return
-	}
-	s.current.Store(next)
-	s.streams.tell(next.terms != old.terms, st.altered)
-	clear(st.altered)
+	policy *policy.Policy
 }
 
 func compareID(n *node, id tailcfg.NodeID) int { return cmp.Compare(n.ID, id) }
@@ -62,6 +36,24 @@ func (s *snapshot) find(id tailcfg.NodeID) *node {
 		return nil
 	}
 	return s.nodes[i]
+}
+
+// ids returns those of the nodes, in their order.
+func (s *snapshot) ids() []tailcfg.NodeID {
+	ids := make([]tailcfg.NodeID, len(s.nodes))
+	for i, n := range s.nodes {
+		ids[i] = n.ID
+	}
+	return ids
+}
+
+// sightOf returns what the node may know, or false when it is not there.
+func (s *snapshot) sightOf(id tailcfg.NodeID) (sight, bool) {
+	n := s.find(id)
+	if n == nil {
+		return sight{}, false
+	}
+	return sight{self: n, view: s.access.View(id), terms: s.terms}, true
 }
 
 // hasMachine reports whether the machine has a node.
@@ -111,29 +103,4 @@ func (s *snapshot) with(altered map[tailcfg.NodeID]*node, now map[tailcfg.NodeID
 		slices.SortFunc(nodes, func(a, b *node) int { return cmp.Compare(a.ID, b.ID) })
 	}
 	return nodes
-}
-
-// pairs walks two lists of nodes, each in the order of IDs, and yields the
-// nodes of each ID that is in either; nil for the one where it is not.
-func pairs(old, next []*node) iter.Seq2[*node, *node] {
-	return func(yield func(before, after *node) bool) {
-		for len(old) > 0 || len(next) > 0 {
-			var before, after *node
-			if len(next) == 0 || len(old) > 0 && old[0].ID <= next[0].ID {
-				before = old[0]
-			}
-			if len(old) == 0 || len(next) > 0 && next[0].ID <= old[0].ID {
-				after = next[0]
-			}
-			if before != nil {
-				old = old[1:]
-			}
-			if after != nil {
-				next = next[1:]
-			}
-			if !yield(before, after) {
-				return
-			}
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/meshnet-go/meshnet/internal/policy"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/key"
 )
@@ -36,6 +37,8 @@ type state struct {
 	settled []string
 	// usersChanged says that users have, since the last snapshot.
 	usersChanged bool
+	// policy is in force: that of the policy record, or else basePolicy.
+	policy, basePolicy *policy.Policy
 	// terms are what decisions have made of them; they are not stored.
 	terms *terms
 	// due is when advance has something to do, at the earliest; zero is never.
@@ -83,6 +86,8 @@ func newState(self string, alloc allocator, keyExpiry time.Duration) *state {
 		users:        make(map[tailcfg.UserID]*user),
 		byLogin:      make(map[string]*user),
 		coordinators: make(map[string]*coordinator),
+		policy:       policy.AllowAll(),
+		basePolicy:   policy.AllowAll(),
 		presence:     newPresence(),
 	}
 }

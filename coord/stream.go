@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
@@ -17,15 +18,12 @@ type stream struct {
 	id  tailcfg.NodeID
 	end context.CancelFunc
 
-	// The stream's own.
-	self  *node  // as it was told
-	terms *terms // as they were told
+	told sight // the stream's own
 
 	changed chan struct{} // holds one: there is something in before, or terms are new
 
-	mu sync.Mutex
 	// before holds the nodes that have changed since they were told, as they
-	// were then; nil for those that were not there. Guarded by mu.
+	// were then; nil for those that were not there. Guarded by streams.mu.
 	before map[tailcfg.NodeID]*node
 }
 
@@ -33,16 +31,15 @@ func newStream(id tailcfg.NodeID, end context.CancelFunc) *stream {
 	return &stream{id: id, end: end, changed: make(chan struct{}, 1)}
 }
 
-// note keeps in mind that a node has changed.
+// note keeps in mind that a node has changed, and wakes the stream.
 func (st *stream) note(id tailcfg.NodeID, was *node) {
-	st.mu.Lock()
 	if _, ok := st.before[id]; !ok {
 		if st.before == nil {
 			st.before = make(map[tailcfg.NodeID]*node)
 		}
 		st.before[id] = was
 	}
-	st.mu.Unlock()
+	st.wake()
 }
 
 func (st *stream) wake() {
@@ -52,63 +49,62 @@ func (st *stream) wake() {
 	}
 }
 
-// take returns what note has kept in mind.
-func (st *stream) take() map[tailcfg.NodeID]*node {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	before := st.before
-	st.before = nil
-	return before
-}
-
-// first returns the first frame.
+// first returns the first frame, or nil when the node is not there.
 func (st *stream) first(now *snapshot) *tailcfg.MapResponse {
-	if st.self, st.terms = now.find(st.id), now.terms; st.self == nil {
+	var there bool
+	if st.told, there = now.sightOf(st.id); !there {
 		return nil
 	}
-	return fullMap(now, st.self)
+	return fullMap(now, st.told)
 }
 
 // next returns the frame that tells what has changed; nil when nothing has that
 // concerns the node. It reports whether the node is still there.
 func (st *stream) next(now *snapshot, before map[tailcfg.NodeID]*node) (resp *tailcfg.MapResponse, there bool) {
-	was, terms := st.self, st.terms
-	if st.self, st.terms = now.find(st.id), now.terms; st.self == nil {
-		return farewell(terms, was, undo(now.nodes, before)), false
+	old := st.told
+	if st.told, there = now.sightOf(st.id); !there {
+		return farewell(old), false
 	}
-	changes := changesOf(now, before)
-	if st.terms != terms || !was.looksLike(st.self) { // then other nodes may be seen than before
-		changes = pairs(undo(now.nodes, before), now.nodes)
-	}
-	return delta(terms, now.terms, was, st.self, changes), true
+	return delta(old, st.told, st.changes(old, now, before)), true
 }
 
-// changesOf yields the nodes that have changed as they were and as they are, in
-// the order of their IDs.
-func changesOf(now *snapshot, before map[tailcfg.NodeID]*node) iter.Seq2[*node, *node] {
+// changes yields what may have changed for the node: nodes as they were and as
+// they are, in the order of their IDs.
+func (st *stream) changes(old sight, now *snapshot, before map[tailcfg.NodeID]*node) iter.Seq2[*node, *node] {
+	ids := slices.Collect(maps.Keys(before))
+	if old.terms != st.told.terms || !old.self.looksLike(st.told.self) { // it may see others than before
+		ids = slices.AppendSeq(ids, old.view.Peers())
+		ids = slices.AppendSeq(ids, st.told.view.Peers())
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
 	return func(yield func(before, after *node) bool) {
-		for _, id := range slices.Sorted(maps.Keys(before)) {
-			if !yield(before[id], now.find(id)) {
+		for _, id := range ids {
+			is := now.find(id)
+			was, altered := before[id]
+			if !altered {
+				was = is
+			}
+			if !yield(was, is) {
 				return
 			}
 		}
 	}
 }
 
-// undo returns the nodes as they were before, in the order of their IDs.
-func undo(nodes []*node, before map[tailcfg.NodeID]*node) []*node {
-	now := snapshot{nodes: nodes}
-	altered := make(map[tailcfg.NodeID]*node, len(before))
-	for id := range before {
-		altered[id] = now.find(id)
-	}
-	return now.with(altered, before)
-}
-
 // streams are those of all nodes. The zero value is ready.
 type streams struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // held while a snapshot takes the place of the last, and that is noted
 	byNode map[tailcfg.NodeID]*stream
+}
+
+// look returns the current snapshot, and what has changed until then since the
+// stream looked last.
+func (s *streams) look(st *stream, current *atomic.Pointer[snapshot]) (now *snapshot, before map[tailcfg.NodeID]*node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, st.before = st.before, nil
+	return current.Load(), before
 }
 
 // add makes st the stream of its node and ends the one before.
@@ -135,25 +131,16 @@ func (s *streams) remove(st *stream) bool {
 	return true
 }
 
+// count returns how many there are.
+func (s *streams) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.byNode)
+}
+
 // of returns the stream of the node, or nil.
 func (s *streams) of(id tailcfg.NodeID) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.byNode[id]
-}
-
-// tell lets all whom it concerns know that there is a new snapshot: with other
-// terms, if all is set, and with other nodes than those in altered.
-func (s *streams) tell(all bool, altered map[tailcfg.NodeID]*node) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !all && len(altered) == 0 {
-		return
-	}
-	for _, st := range s.byNode {
-		for id, was := range altered {
-			st.note(id, was)
-		}
-		st.wake()
-	}
 }

@@ -60,6 +60,3 @@ func (s *state) tagsFor(req *tailcfg.RegisterRequest, has []string, owner tailcf
 	}
 	return tags, nil
 }
-
-// mayApply reports whether a node of the user, that has tags, may take another.
-func (s *state) mayApply(owner tailcfg.UserID, has []string, tag string) bool { return false }
