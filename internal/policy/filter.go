@@ -6,8 +6,8 @@ import (
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
-// filter is a node's packet filter.
-type filter struct {
+// packetFilter is a node's packet filter.
+type packetFilter struct {
 	sources []*set // of which the sources were made, in the order of sourceSets
 	rules   []tailcfg.FilterRule
 }
@@ -27,7 +27,7 @@ func (c *Compiled) sourceSets(n *node) func(yield func(*set) bool) {
 }
 
 // fresh reports whether f is still the filter of n.
-func (c *Compiled) fresh(f *filter, n *node) bool {
+func (c *Compiled) fresh(f *packetFilter, n *node) bool {
 	i := 0
 	for s := range c.sourceSets(n) {
 		if f.sources[i] != s {
@@ -39,8 +39,8 @@ func (c *Compiled) fresh(f *filter, n *node) bool {
 }
 
 // filter makes the packet filter of a node.
-func (c *Compiled) filter(n *node) *filter {
-	f := &filter{rules: []tailcfg.FilterRule{}}
+func (c *Compiled) filter(n *node) *packetFilter {
+	f := &packetFilter{rules: []tailcfg.FilterRule{}}
 	for s := range c.sourceSets(n) {
 		f.sources = append(f.sources, s)
 	}

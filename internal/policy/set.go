@@ -90,7 +90,7 @@ func union(sets []*set) []tailcfg.NodeID {
 // them, those side by side as ranges.
 func (s *set) sourceTexts() []string {
 	s.textsOnce.Do(func() {
-		var addrs []netip.Addr
+		addrs := make([]netip.Addr, 0, 2*len(s.nodes))
 		for _, n := range s.nodes {
 			addrs = append(addrs, n.Addrs...)
 		}

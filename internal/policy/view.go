@@ -14,7 +14,7 @@ import (
 // same Filter, there are no new rules to send, and the same with Peers.
 type View struct {
 	id     tailcfg.NodeID
-	filter *filter
+	filter *packetFilter
 	peers  *peers
 }
 
@@ -31,7 +31,7 @@ func (c *Compiled) View(id tailcfg.NodeID) *View {
 	n := c.all.nodes[i]
 	peers := c.peersOf(n.class)
 	latest := n.memory.latest.Load()
-	var f *filter
+	var f *packetFilter
 	if latest != nil && c.fresh(latest.filter, n) {
 		f = latest.filter
 	} else {
