@@ -59,7 +59,7 @@ func (c *Conn) carryOut(p *peer, now time.Time, out path.Output) {
 		err := c.ping(p, ping)
 		switch {
 		case err == nil, passing(err):
-		case ping.Size > 0 && (errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, errors.ErrUnsupported)):
+		case ping.Size > 0 && (udp.TooLarge(err) || errors.Is(err, errors.ErrUnsupported)):
 			c.carryOut(p, now, p.path.TooBig(now, ping.To, ping.Size))
 		default:
 			c.carryOut(p, now, p.path.SendFailed(now, ping.To))
@@ -70,8 +70,7 @@ func (c *Conn) carryOut(p *peer, now time.Time, out path.Output) {
 // passing reports whether an error says nothing about the way that the packet
 // would have taken.
 func passing(err error) bool {
-	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) ||
-		errors.Is(err, net.ErrClosed) // a side socket that a sender still used
+	return udp.Congested(err) || errors.Is(err, net.ErrClosed) // of a side socket that a sender still used
 }
 
 func (c *Conn) ping(p *peer, ping path.Ping) error {
@@ -129,7 +128,7 @@ func (c *Conn) handleFailure(f failure) {
 	}
 	c.log.Debug("sending fails", "peer", f.peer.key.Short(), "to", f.to, "size", f.size, "err", f.err)
 	c.happened(f.peer, func(p *path.Peer, now time.Time) path.Output {
-		if errors.Is(f.err, syscall.EMSGSIZE) {
+		if udp.TooLarge(f.err) {
 			return p.TooBig(now, f.to, f.size)
 		}
 		return p.SendFailed(now, f.to)

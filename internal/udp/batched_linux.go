@@ -129,7 +129,7 @@ func (b *batched) send(w *writer, packets [][]byte, join int) (first error) {
 		default:
 			first = firstError(first, err)
 		}
-		if err != nil && !tooLarge(err) {
+		if err != nil && !TooLarge(err) {
 			return first
 		}
 		packets = packets[refused:]

@@ -23,5 +23,12 @@ func passes(err error) bool {
 	return false
 }
 
-// tooLarge reports whether a write failed because of the packet's size.
-func tooLarge(err error) bool { return errors.Is(err, syscall.EMSGSIZE) }
+// TooLarge reports whether [Conn.WriteBatch] or [Conn.WriteWhole] failed because
+// of a packet's size.
+func TooLarge(err error) bool { return errors.Is(err, syscall.EMSGSIZE) }
+
+// Congested reports whether a write failed because the host had no room for a
+// packet at that moment, which says nothing about where it was to go.
+func Congested(err error) bool {
+	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR)
+}

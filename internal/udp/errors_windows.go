@@ -7,10 +7,13 @@ import (
 
 // Numbers of Winsock that the standard library does not name.
 const (
+	wsaEINTR        = syscall.Errno(10004)
+	wsaEWOULDBLOCK  = syscall.Errno(10035)
 	wsaEMSGSIZE     = syscall.Errno(10040)
 	wsaENETUNREACH  = syscall.Errno(10051)
 	wsaENETRESET    = syscall.Errno(10052)
 	wsaECONNRESET   = syscall.WSAECONNRESET
+	wsaENOBUFS      = syscall.Errno(10055)
 	wsaECONNREFUSED = syscall.Errno(10061)
 	wsaEHOSTUNREACH = syscall.Errno(10065)
 )
@@ -30,5 +33,15 @@ func passes(err error) bool {
 	return false
 }
 
-// tooLarge reports whether a write failed because of the packet's size.
-func tooLarge(err error) bool { return errors.Is(err, wsaEMSGSIZE) }
+// TooLarge reports whether [Conn.WriteBatch] or [Conn.WriteWhole] failed because
+// of a packet's size. Winsock has a number of its own for that; the one of
+// package syscall is for sockets that are not the host's.
+func TooLarge(err error) bool {
+	return errors.Is(err, wsaEMSGSIZE) || errors.Is(err, syscall.EMSGSIZE)
+}
+
+// Congested reports whether a write failed because the host had no room for a
+// packet at that moment, which says nothing about where it was to go.
+func Congested(err error) bool {
+	return errors.Is(err, wsaENOBUFS) || errors.Is(err, wsaEWOULDBLOCK) || errors.Is(err, wsaEINTR)
+}

@@ -61,7 +61,7 @@ func TestPacketsAboveTheMTU(t *testing.T) {
 	t.Run("whole", func(t *testing.T) {
 		pa, pb := listenBelowMTU(t)
 		a, b := New(pa), New(pb)
-		if err := a.WriteWhole(packets[0], b.LocalAddr()); !tooLarge(err) {
+		if err := a.WriteWhole(packets[0], b.LocalAddr()); !TooLarge(err) {
 			t.Fatalf("WriteWhole: %v, want that the packet is too large", err)
 		}
 		if err := a.WriteWhole(packets[3], b.LocalAddr()); err != nil {

@@ -41,7 +41,7 @@ func (p *plain) write(packets [][]byte, to netip.AddrPort) (first error) {
 	for _, packet := range packets {
 		if _, err := p.pc.WriteToUDPAddrPort(packet, to); err != nil {
 			first = firstError(first, err)
-			if !tooLarge(err) {
+			if !TooLarge(err) {
 				break
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -267,7 +268,7 @@ func TestWriteSaysWhatFailed(t *testing.T) {
 			}
 			b := kind(listen(t, "udp4"))
 			packets := packetsOf(70_000, 100, 100)
-			if err := a.WriteBatch(packets, b.LocalAddr()); !tooLarge(err) {
+			if err := a.WriteBatch(packets, b.LocalAddr()); !TooLarge(err) {
 				t.Errorf("a packet that is too large: %v", err)
 			}
 			wantPackets(t, b, 128, a.LocalAddr(), packets[1:])
@@ -316,5 +317,28 @@ func TestWriteWhole(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		wantPackets(t, to, 1, c.LocalAddr(), packet)
+	}
+}
+
+// Callers decide by these, and the host's own numbers count.
+func TestErrorsOfWrites(t *testing.T) {
+	written := func(err error) error {
+		return &net.OpError{Op: "write", Err: os.NewSyscallError("sendto", err)}
+	}
+	for _, tt := range []struct {
+		name                string
+		err                 error
+		tooLarge, congested bool
+	}{
+		{"too large", written(tooLarge), true, false},
+		{"too large for a network in memory", syscall.EMSGSIZE, true, false},
+		{"no room", written(noRoom), false, true},
+		{"nobody there", written(refused), false, false},
+		{"closed", net.ErrClosed, false, false},
+		{"none", nil, false, false},
+	} {
+		if large, congested := TooLarge(tt.err), Congested(tt.err); large != tt.tooLarge || congested != tt.congested {
+			t.Errorf("%s: too large %v, congested %v", tt.name, large, congested)
+		}
 	}
 }

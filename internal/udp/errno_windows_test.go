@@ -1,0 +1,7 @@
+package udp
+
+const (
+	refused  = wsaECONNRESET
+	tooLarge = wsaEMSGSIZE
+	noRoom   = wsaENOBUFS
+)

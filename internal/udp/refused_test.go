@@ -1,7 +1,0 @@
-//go:build !windows
-
-package udp
-
-import "syscall"
-
-const refused = syscall.ECONNREFUSED
