@@ -52,9 +52,6 @@ func (c *Conn) current(p *peer) bool { return (*c.peers.Load())[p.key] == p }
 // path, which may want something else then; each round has fewer pings, because
 // a path that failed is not pinged again at once.
 func (c *Conn) carryOut(p *peer, now time.Time, out path.Output) {
-	if out.CallMeMaybe {
-		c.call(p)
-	}
 	for _, ping := range out.Pings {
 		err := c.ping(p, ping)
 		switch {
@@ -64,6 +61,9 @@ func (c *Conn) carryOut(p *peer, now time.Time, out path.Output) {
 		default:
 			c.carryOut(p, now, p.path.SendFailed(now, ping.To))
 		}
+	}
+	if out.CallMeMaybe {
+		c.call(p) // behind the pings, which open our NAT for the answer
 	}
 }
 

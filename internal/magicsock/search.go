@@ -22,8 +22,9 @@ import (
 // A node is in one search at a time, which bounds its sockets and what it
 // sends. Peers take turns.
 
-// askInterval is the time between the hellos that ask a peer to take part.
-const askInterval = 20 * time.Second
+// askInterval is the time between the hellos that ask a peer to take part. One
+// that is in another search does not answer.
+const askInterval = 5 * time.Second
 
 // search is the state of a peer's.
 type search struct {
