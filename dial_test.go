@@ -16,7 +16,7 @@ import (
 
 func TestDialByEveryNameAndAddress(t *testing.T) {
 	m := newMesh(t, func(c *coord.Config) {
-		c.ExtraRecords = []coord.Record{{Name: "db.example.com", Addr: netip.MustParseAddr("100.64.0.2")}}
+		c.DNS.Records = []coord.Record{{Name: "db.example.com", Addr: netip.MustParseAddr("100.64.0.2")}}
 	})
 	a, b := m.up("a"), m.up("b")
 	b4, b6 := b.IPs()

@@ -174,6 +174,21 @@ func (m *machine) post(ctx context.Context, path string, body any) (*http.Respon
 	return m.http.RoundTrip(req)
 }
 
+// head sends a HEAD request in the Noise connection, and returns the status.
+func (m *machine) head(path string) int {
+	m.t.Helper()
+	req, err := http.NewRequest("HEAD", "http://coord"+path, nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	resp, err := m.http.RoundTrip(req)
+	if err != nil {
+		return 0 // at the end of a test
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
 // status posts, and returns status and text of the answer.
 func (m *machine) status(path string, body any) (int, string) {
 	m.t.Helper()

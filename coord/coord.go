@@ -55,8 +55,9 @@ type Config struct {
 	// 100.64.0.0/10 and fd7a:115c:a1e0::/48, the defaults. Nodes that have
 	// addresses keep them when these change.
 	IPv4, IPv6 netip.Prefix
-	// ExtraRecords are names that MagicDNS answers besides those of nodes.
-	ExtraRecords []Record
+	// DNS is what is resolved besides the names of nodes, while nothing was set
+	// by [Server.SetDNS].
+	DNS DNS
 	// Policy is who may reach whom while none was set by [Server.SetPolicy],
 	// where its form is described. Empty allows everything: every node may
 	// connect to every port of every other.
@@ -68,12 +69,6 @@ type Config struct {
 	// "https://coord.example.com": the beginning of the login URLs of nodes
 	// that come without an auth key. Empty means where the node reached it.
 	URL string
-}
-
-// Record is a name of the tailnet that is not a node's.
-type Record struct {
-	Name string // fully qualified
-	Addr netip.Addr
 }
 
 // Server is a coordination server. Its methods may be called concurrently.
@@ -117,24 +112,13 @@ func New(c Config) (*Server, error) {
 	if err := checkDomain(s.domain); err != nil {
 		return nil, err
 	}
-	terms, err := c.terms(s.domain)
-	if err != nil {
-		return nil, err
-	}
-	alloc, err := newAllocator(c.IPv4, c.IPv6)
+	st, err := c.state(s.domain)
 	if err != nil {
 		return nil, err
 	}
 	s.ctx, s.close = context.WithCancel(context.Background())
-	s.loop = newLoop(c.Store, newState(rand.Text(), alloc, c.KeyExpiry))
-	s.loop.state.terms = terms
-	if len(c.Policy) > 0 {
-		if s.loop.state.basePolicy, err = parsePolicy(c.Policy); err != nil {
-			return nil, err
-		}
-		s.loop.state.policy = s.loop.state.basePolicy
-	}
-	s.current.Store(&snapshot{terms: terms})
+	s.loop = newLoop(c.Store, st)
+	s.current.Store(&snapshot{terms: st.terms})
 	if err := s.open(); err != nil {
 		s.Close()
 		return nil, err
@@ -143,14 +127,28 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
-// terms returns what the configuration says of all nodes.
-func (c *Config) terms(domain string) (t *terms, err error) {
-	t = &terms{domain: domain}
-	if t.dns, err = wireDNS(domain, c.ExtraRecords); err != nil {
+// state returns one that knows what the configuration says, and no more.
+func (c *Config) state(domain string) (*state, error) {
+	alloc, err := newAllocator(c.IPv4, c.IPv6)
+	if err != nil {
 		return nil, err
 	}
-	t.derp, err = cloneDERPMap(c.DERPMap)
-	return t, err
+	st := newState(rand.Text(), alloc, c.KeyExpiry)
+	if st.terms.derp, err = cloneDERPMap(c.DERPMap); err != nil {
+		return nil, err
+	}
+	if len(c.Policy) > 0 {
+		if st.basePolicy, err = parsePolicy(c.Policy); err != nil {
+			return nil, err
+		}
+	}
+	dns := c.DNS // what the lists hold does not change
+	if err := dns.check(); err != nil {
+		return nil, err
+	}
+	st.terms.domain, st.baseDNS = domain, &dns
+	st.policy, st.dns = st.basePolicy, st.baseDNS
+	return st, nil
 }
 
 func (s *Server) start() {

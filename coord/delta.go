@@ -49,6 +49,9 @@ func delta(old, next sight, changes iter.Seq2[*node, *node]) *tailcfg.MapRespons
 	if old.terms.derp != next.terms.derp {
 		resp.DERPMap = next.terms.derp
 	}
+	if old.terms.dns != next.terms.dns {
+		resp.DNSConfig = next.terms.dns
+	}
 	if !next.view.SameRules(old.view) && !reflect.DeepEqual(next.view.Rules(), old.view.Rules()) {
 		resp.PacketFilters = baseFilter(next.view)
 	}

@@ -24,7 +24,7 @@ func (s *state) sorted() []*node {
 
 // whole returns a snapshot of the present state, made from nothing.
 func (s *state) whole() *snapshot {
-	if s.terms == nil {
+	if s.terms.domain == "" {
 		s.terms = &terms{domain: "mesh.internal", derp: new(derpmap.Map)}
 	}
 	s.settleTerms()
@@ -251,6 +251,7 @@ func (d *deltas) run(steps int) {
 		now = now.Add(time.Duration(d.rng.IntN(8)) * time.Second)
 		what := disturb(d.T, d.rng, d.state, now, d.stream.id)
 		d.state.advance(now)
+		d.state.electRouters(now)
 		old := d.current.Load()
 		if next := d.state.snapshot(old); next != nil {
 			d.streams.tell(old, next, d.state.altered, &d.current)
@@ -321,7 +322,10 @@ func disturb(t *testing.T, rng *rand.Rand, s *state, now time.Time, self tailcfg
 		`{"acls": []}`,
 	}
 	logins := []string{"alice", "user"}
-	switch what := rng.IntN(14); {
+	switch what := rng.IntN(15); {
+	case what == 14:
+		s.change(n, func(n *node) { n.approve([]netip.Prefix{lan, lan6, all4}[rng.IntN(3)]) })
+		return "approve a route"
 	case what == 9 && rng.IntN(5) == 0:
 		if text := policies[rng.IntN(len(policies))]; text != "" {
 			r := &policyRecord{Text: text}
@@ -376,6 +380,7 @@ func disturb(t *testing.T, rng *rand.Rand, s *state, now time.Time, self tailcfg
 	for range rng.IntN(3) {
 		req.Endpoints = append(req.Endpoints, netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(1+rng.IntN(3))))
 	}
+	req.Hostinfo.RoutableIPs = [][]netip.Prefix{nil, {lan}, {lan, lan6}, {all4, all6}}[rng.IntN(4)]
 	if rng.IntN(4) == 0 {
 		req.DiscoKey = key.NewDisco().Public()
 	}

@@ -187,6 +187,7 @@ func (s *Server) tryCommit(batch []*decision) error {
 	for _, d := range batch {
 		d.decide(now, st)
 	}
+	st.electRouters(now)
 	changes, err := st.changes()
 	if err == nil && len(changes) == 0 {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -79,9 +80,13 @@ func (s *Server) openStream(parent context.Context, id tailcfg.NodeID) (ctx cont
 		cancel()
 		if s.streams.remove(st) {
 			s.do(context.WithoutCancel(parent), func(now time.Time, state *state) error {
-				if s.streams.of(id) == nil { // it may be back already
-					state.disconnected(now, id)
+				if s.streams.of(id) != nil { // it is back already
+					return nil
 				}
+				if st.dead {
+					now = now.Add(-offlineAfter) // it had its time
+				}
+				state.disconnected(now, id)
 				return nil
 			})
 		}
@@ -96,7 +101,7 @@ func (s *Server) openStream(parent context.Context, id tailcfg.NodeID) (ctx cont
 }
 
 // stream tells the node all it may know, and then what changes, until ctx is
-// done, the node is removed or a frame cannot be sent.
+// done, the node is removed, gives no sign of life or takes no frame.
 func (s *Server) stream(ctx context.Context, id tailcfg.NodeID, frames frameWriter) {
 	ctx, st, close, err := s.openStream(ctx, id)
 	defer close()
@@ -108,26 +113,53 @@ func (s *Server) stream(ctx context.Context, id tailcfg.NodeID, frames frameWrit
 	if resp == nil {
 		return
 	}
-	err = frames.send(stamped(resp))
-	silence := time.NewTimer(silenceLimit())
-	defer silence.Stop()
-	for there := true; err == nil && there; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-silence.C:
-			resp = &tailcfg.MapResponse{KeepAlive: true}
-		case <-st.changed:
-			resp, there = st.next(s.streams.look(st, &s.current))
-		}
-		if resp != nil {
-			err = frames.send(resp)
-			silence.Reset(silenceLimit())
-		}
+	if err = frames.send(stamped(resp)); err == nil {
+		err = s.tell(ctx, st, frames)
 	}
 	if err != nil {
 		s.log.Debug("map stream failed", "node", id, "err", err)
 	}
+}
+
+// errNoLife ends the stream of a node that does not answer.
+var errNoLife = errors.New("the node gives no sign of life")
+
+// tell sends what changes after the first frame. A nil error means that there
+// is nothing more to say.
+func (s *Server) tell(ctx context.Context, st *stream, frames frameWriter) error {
+	silence, probe := time.NewTimer(silenceLimit()), newProbe()
+	defer silence.Stop()
+	defer probe.timer.Stop()
+	probe.follow(nil, st.told.self)
+	for there := true; there; {
+		var resp *tailcfg.MapResponse
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-silence.C:
+			resp = &tailcfg.MapResponse{KeepAlive: true}
+		case ping := <-st.pongs:
+			probe.answer(ping)
+		case <-probe.timer.C:
+			if resp, there = probe.ask(st.id); !there {
+				st.dead = true
+				return errNoLife
+			}
+		case <-st.changed:
+			was := st.told.self
+			if resp, there = st.next(s.streams.look(st, &s.current)); there {
+				probe.follow(was, st.told.self)
+			}
+		}
+		if resp == nil {
+			continue
+		}
+		if err := frames.send(resp); err != nil {
+			return err
+		}
+		silence.Reset(silenceLimit())
+	}
+	return nil
 }
 
 func silenceLimit() time.Duration { return keepAlive + rand.N(keepAliveJitter) }

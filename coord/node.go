@@ -28,6 +28,10 @@ type node struct {
 	// KeyExpiry is when Key stops being good, or zero.
 	KeyExpiry time.Time `json:",omitzero"`
 	Ephemeral bool      `json:",omitzero"`
+	// Approved are routes that the node may have, in order, and Primary those
+	// of them for which its peers use it.
+	Approved []netip.Prefix `json:",omitempty"`
+	Primary  []netip.Prefix `json:",omitempty"`
 	// Stream is the coordinator that has the node's map stream, or had it a few
 	// seconds ago; empty when the node is offline.
 	Stream string `json:",omitzero"`
@@ -57,6 +61,9 @@ func (n *node) enter(s *state) {
 	s.byKey[n.Key] = n.ID
 	s.byName[n.Name] = n.ID
 	s.byAddr[n.IPv4], s.byAddr[n.IPv6] = n.ID, n.ID
+	if len(n.Hostinfo.RoutableIPs) > 0 || len(n.Primary) > 0 {
+		s.routers[n.ID], s.routesAltered = true, true
+	}
 	s.byMachine[n.Machine] = append(s.byMachine[n.Machine], n.ID)
 	if !n.Expired && !n.KeyExpiry.IsZero() {
 		s.dueAt(n.KeyExpiry)
@@ -72,6 +79,10 @@ func (n *node) enter(s *state) {
 func (n *node) leave(s *state) {
 	s.alter(n.ID)
 	delete(s.nodes, n.ID)
+	if s.routers[n.ID] {
+		delete(s.routers, n.ID)
+		s.routesAltered = true
+	}
 	disown(s.byKey, n.Key, n.ID)
 	disown(s.byName, n.Name, n.ID)
 	disown(s.byAddr, n.IPv4, n.ID)
@@ -122,7 +133,12 @@ func (n *node) shownUser() tailcfg.UserID {
 // looksLike reports whether the node and other, which is the same node at
 // another moment, are the same to the policy.
 func (n *node) looksLike(other *node) bool {
-	return n.Expired == other.Expired && n.User == other.User && slices.Equal(n.Tags, other.Tags)
+	return n.Expired == other.Expired && n.User == other.User && slices.Equal(n.Tags, other.Tags) && slices.Equal(n.routes(), other.routes())
+}
+
+// ownPrefixes returns the addresses as prefixes.
+func (n *node) ownPrefixes() []netip.Prefix {
+	return []netip.Prefix{netip.PrefixFrom(n.IPv4, n.IPv4.BitLen()), netip.PrefixFrom(n.IPv6, n.IPv6.BitLen())}
 }
 
 func (n *node) addrs() []netip.Addr { return []netip.Addr{n.IPv4, n.IPv6} }
@@ -131,17 +147,16 @@ func (n *node) addrs() []netip.Addr { return []netip.Addr{n.IPv4, n.IPv6} }
 func (n *node) wire(domain string) *tailcfg.Node {
 	online := n.online()
 	w := &tailcfg.Node{
-		ID:        n.ID,
-		StableID:  n.stableID(),
-		Name:      n.Name + "." + domain + ".",
-		User:      n.shownUser(),
-		Key:       n.Key,
-		KeyExpiry: n.KeyExpiry,
-		DiscoKey:  n.DiscoKey,
-		Addresses: []netip.Prefix{
-			netip.PrefixFrom(n.IPv4, n.IPv4.BitLen()),
-			netip.PrefixFrom(n.IPv6, n.IPv6.BitLen()),
-		},
+		ID:                n.ID,
+		StableID:          n.stableID(),
+		Name:              n.Name + "." + domain + ".",
+		User:              n.shownUser(),
+		Key:               n.Key,
+		KeyExpiry:         n.KeyExpiry,
+		DiscoKey:          n.DiscoKey,
+		Addresses:         n.ownPrefixes(),
+		AllowedIPs:        n.allowedIPs(),
+		PrimaryRoutes:     n.Primary,
 		Endpoints:         n.Endpoints,
 		HomeDERP:          n.HomeDERP,
 		Hostinfo:          &n.Hostinfo,

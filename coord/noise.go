@@ -191,6 +191,7 @@ func (s *Server) noiseHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /machine/register", s.serveRegister)
 	mux.HandleFunc("POST /machine/map", s.serveMap)
+	mux.HandleFunc("HEAD /machine/pong", s.servePong)
 	mux.HandleFunc("/machine/set-dns", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "this coordinator publishes no DNS records", http.StatusNotImplemented)
 	})

@@ -83,6 +83,7 @@ func (s *Server) SetPolicy(ctx context.Context, text []byte) error {
 		set := *r
 		set.Set = now
 		st.put(&set)
+		st.autoApproveAll()
 		return nil
 	})
 }
@@ -116,7 +117,7 @@ func (r *policyRecord) check() (err error) {
 
 // policyNode returns what the policy looks at in the node.
 func (n *node) policyNode(users map[tailcfg.UserID]*user) policy.Node {
-	p := policy.Node{ID: n.ID, Tags: n.Tags, Addrs: n.addrs()}
+	p := policy.Node{ID: n.ID, Tags: n.Tags, Addrs: n.addrs(), Routes: n.routes()}
 	if u := users[n.User]; u != nil {
 		p.User, p.Admin = u.Login, u.Admin
 	}

@@ -41,16 +41,18 @@ func (s *state) snapshot(old *snapshot) *snapshot {
 	return next
 }
 
-// settleTerms makes the terms those of the present users and policy.
+// settleTerms makes the terms those of the present users, policy and DNS.
 func (s *state) settleTerms() {
-	if !s.usersChanged && s.terms.policy == s.policy {
+	if !s.usersChanged && s.terms.policy == s.policy && s.terms.source == s.dns {
 		return
 	}
 	t := *s.terms
 	if s.usersChanged {
 		t.users, s.usersChanged = maps.Clone(s.users), false
 	}
-	t.policy = s.policy
+	if t.policy = s.policy; t.source != s.dns {
+		t.source, t.dns = s.dns, s.dns.wire(t.domain)
+	}
 	s.terms = &t
 }
 

@@ -32,6 +32,7 @@ const (
 	kindLogin       = "login"
 	kindUser        = "user"
 	kindPolicy      = "policy"
+	kindDNS         = "dns"
 )
 
 // newRecord returns an empty record for the entry, or nil when it is of a kind
@@ -55,6 +56,8 @@ func newRecord(entryKey string) record {
 		return new(user)
 	case kindPolicy:
 		return new(policyRecord)
+	case kindDNS:
+		return new(dnsRecord)
 	}
 	return nil
 }

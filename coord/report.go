@@ -69,6 +69,7 @@ func (s *state) setHostinfo(n *node, h *tailcfg.Hostinfo) {
 		n.HomeDERP = ni.PreferredDERP
 	}
 	n.Hostinfo = bounded(h)
+	s.autoApprove(n)
 	if wanted := label(h.Hostname); h.Hostname != "" && wanted != n.Wanted {
 		n.Wanted = wanted
 		if !n.Renamed {
@@ -82,10 +83,11 @@ func (s *state) setHostinfo(n *node, h *tailcfg.Hostinfo) {
 func bounded(h *tailcfg.Hostinfo) tailcfg.Hostinfo {
 	b := *h
 	b.NetInfo, b.RequestTags = nil, nil // peers have HomeDERP and Tags
+	b.RoutableIPs = usableRoutes(h.RoutableIPs)
 	if data, err := json.Marshal(b); err == nil && len(data) <= maxHostinfo {
 		return b
 	}
-	return tailcfg.Hostinfo{OS: cut(h.OS), Hostname: cut(h.Hostname)}
+	return tailcfg.Hostinfo{OS: cut(h.OS), Hostname: cut(h.Hostname), RoutableIPs: b.RoutableIPs}
 }
 
 // cut returns the beginning of s, and does not hold on to the rest.

@@ -33,7 +33,7 @@ func (ts *testServer) reusable(o AuthKeyOptions) string {
 
 func TestTwoNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ts := serve(t, Config{ExtraRecords: []Record{{"db.mesh.internal", netip.MustParseAddr("100.64.9.9")}}})
+		ts := serve(t, Config{DNS: DNS{Records: []Record{{"db.mesh.internal", netip.MustParseAddr("100.64.9.9")}}}})
 		authKey := ts.reusable(AuthKeyOptions{})
 		a, b := ts.machine(), ts.machine()
 		a.join("alice", authKey)
@@ -561,7 +561,7 @@ func TestNewRefuses(t *testing.T) {
 	for what, c := range map[string]Config{
 		"a domain that is none":          {Domain: "mesh internal"},
 		"a policy that is none":          {Policy: []byte(`{"acls":1}`)},
-		"a record without address":       {ExtraRecords: []Record{{Name: "x"}}},
+		"a record without address":       {DNS: DNS{Records: []Record{{Name: "x"}}}},
 		"a prefix outside the mesh":      {IPv4: netip.MustParsePrefix("10.0.0.0/8")},
 		"a region with another's ID":     {DERPMap: &derpmap.Map{Regions: map[int]*derpmap.Region{1: {}}}},
 		"a truncated store":              {Store: damaged(`{"Format":2,"Key":"`)},

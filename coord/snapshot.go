@@ -24,6 +24,7 @@ type terms struct {
 	domain string
 	derp   *derpmap.Map
 	dns    *tailcfg.DNSConfig
+	source *DNS // of dns
 	users  map[tailcfg.UserID]*user
 	policy *policy.Policy
 }

@@ -39,10 +39,15 @@ type state struct {
 	usersChanged bool
 	// policy is in force: that of the policy record, or else basePolicy.
 	policy, basePolicy *policy.Policy
+	// dns is in force: that of the DNS record, or else baseDNS.
+	dns, baseDNS *DNS
 	// terms are what decisions have made of them; they are not stored.
 	terms *terms
 	// due is when advance has something to do, at the earliest; zero is never.
 	due time.Time
+	// routesAltered says that something has changed that the choice of primary
+	// routers goes by.
+	routesAltered bool
 
 	// Indexes of the records. They change by enter and leave alone.
 	tailnet      *tailnet
@@ -52,6 +57,7 @@ type state struct {
 	byMachine    map[key.MachinePublic][]tailcfg.NodeID
 	byName       map[string]tailcfg.NodeID
 	byAddr       map[netip.Addr]tailcfg.NodeID
+	routers      map[tailcfg.NodeID]bool // those that advertise routes, or are primaries
 	authKeys     map[string]*authKey
 	logins       map[string]*login
 	users        map[tailcfg.UserID]*user
@@ -68,6 +74,7 @@ type entry struct {
 }
 
 func newState(self string, alloc allocator, keyExpiry time.Duration) *state {
+	all, dns := policy.AllowAll(), new(DNS)
 	return &state{
 		self:         self,
 		keyExpiry:    keyExpiry,
@@ -81,13 +88,17 @@ func newState(self string, alloc allocator, keyExpiry time.Duration) *state {
 		byMachine:    make(map[key.MachinePublic][]tailcfg.NodeID),
 		byName:       make(map[string]tailcfg.NodeID),
 		byAddr:       make(map[netip.Addr]tailcfg.NodeID),
+		routers:      make(map[tailcfg.NodeID]bool),
 		authKeys:     make(map[string]*authKey),
 		logins:       make(map[string]*login),
 		users:        make(map[tailcfg.UserID]*user),
 		byLogin:      make(map[string]*user),
 		coordinators: make(map[string]*coordinator),
-		policy:       policy.AllowAll(),
-		basePolicy:   policy.AllowAll(),
+		policy:       all,
+		basePolicy:   all,
+		dns:          dns,
+		baseDNS:      dns,
+		terms:        new(terms),
 		presence:     newPresence(),
 	}
 }

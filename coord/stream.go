@@ -18,8 +18,11 @@ type stream struct {
 	id  tailcfg.NodeID
 	end context.CancelFunc
 
-	told sight // the stream's own
+	// The stream's own.
+	told sight
+	dead bool // the node gives no sign of life
 
+	pongs   chan string   // answers of the node to pings; holds one
 	changed chan struct{} // holds one: there is something in before, or terms are new
 
 	// before holds the nodes that have changed since they were told, as they
@@ -28,7 +31,7 @@ type stream struct {
 }
 
 func newStream(id tailcfg.NodeID, end context.CancelFunc) *stream {
-	return &stream{id: id, end: end, changed: make(chan struct{}, 1)}
+	return &stream{id: id, end: end, pongs: make(chan string, 1), changed: make(chan struct{}, 1)}
 }
 
 // note keeps in mind that a node has changed, and wakes the stream.
