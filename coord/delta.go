@@ -88,9 +88,9 @@ func farewell(old sight) *tailcfg.MapResponse {
 }
 
 // selfChanged reports whether a node has to be told of itself. What it reported
-// or did itself it knows.
+// or did itself it knows, but not what was made of it.
 func selfChanged(was, self *node) bool {
-	return was != self && !reflect.DeepEqual(withReportOf(was, self), *self)
+	return was != self && (!slices.Equal(was.allowedIPs(), self.allowedIPs()) || !reflect.DeepEqual(withReportOf(was, self), *self))
 }
 
 // withReportOf returns n with what src is and has reported at the moment.
