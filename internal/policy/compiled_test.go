@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/meshnet-go/meshnet/internal/filter"
@@ -338,7 +339,7 @@ func consistent(t *testing.T, text string, c *Compiled, f Flow) {
 }
 
 func TestCompileIsConsistentWithReaches(t *testing.T) {
-	for seed := range uint64(3000) {
+	for seed := range uint64(1000) {
 		d := dice{rand.New(rand.NewPCG(seed, 1))}
 		checkSeed(t, d)
 	}
@@ -393,4 +394,29 @@ func onlyPeersAreConcerned(t *testing.T, text string, before, after *Compiled, i
 			t.Fatalf("node %d changed, and with it the view of %d, which does not see it\n%s", id, other, text)
 		}
 	}
+}
+
+// TestViewsOfManyStreams asks old and new at once, as map streams do.
+func TestViewsOfManyStreams(t *testing.T) {
+	old := parse(t, "{"+names+acl("group:dev", "group:dev:22")+"}").Compile(mesh())
+	next := old.Update(nil, 3)
+	var streams sync.WaitGroup
+	for i := range 8 {
+		streams.Go(func() {
+			c, want := old, "[2 3 7]"
+			if i%2 == 1 {
+				c, want = next, "[2 7]"
+			}
+			for range 200 {
+				v := c.View(1)
+				if got := fmt.Sprint(slices.Collect(v.Peers())); got != want {
+					t.Errorf("node 1 sees %s, not %s", got, want)
+				}
+				if got := strings.Contains(show(v.Rules()), "100.64.0.3"); got != (i%2 == 0) {
+					t.Errorf("node 3 is among the sources: %v", got)
+				}
+			}
+		})
+	}
+	streams.Wait()
 }

@@ -51,9 +51,13 @@ var elsewhere = map[string]bool{
 func (d *decoder) file(root value) {
 	at := d.fields(root, "a policy", "groups", "tagOwners", "hosts", "acls", "grants", "autoApprovers", "tests")
 	// Names first: the rest refers to them.
-	d.names(at["groups"], "groups")
+	for _, m := range at["groups"].members {
+		d.p.groups[m.key] = make(map[string]bool)
+	}
+	for _, m := range at["tagOwners"].members {
+		d.p.tagOwners[m.key] = nil
+	}
 	d.hosts(at["hosts"])
-	d.names(at["tagOwners"], "tagOwners")
 	d.groups(at["groups"])
 	d.tagOwners(at["tagOwners"])
 
@@ -78,6 +82,8 @@ func (d *decoder) members(v value, what string) (ms []field) {
 	seen := make(map[string]bool)
 	for _, m := range v.members {
 		switch {
+		case d.full():
+			return ms
 		case strings.HasPrefix(m.key, "#"):
 		case seen[m.key]:
 			d.add(m.at, "%.80q stands here twice", m.key)
@@ -144,6 +150,9 @@ func (d *decoder) isText(v value, what string) bool {
 // selectors reads a list of those that may stand in a role.
 func (d *decoder) selectors(v value, what string, r role) (list []selector) {
 	for _, text := range d.texts(v, what) {
+		if d.full() {
+			break
+		}
 		s, err := d.p.parseSelector(text.text, r)
 		if err != nil {
 			d.add(text.at, "%v", err)
@@ -152,18 +161,6 @@ func (d *decoder) selectors(v value, what string, r role) (list []selector) {
 		list = append(list, s)
 	}
 	return list
-}
-
-// names notes the names of all groups or tags, so that order does not matter.
-func (d *decoder) names(v value, section string) {
-	for _, m := range v.members {
-		switch {
-		case section == "groups":
-			d.p.groups[m.key] = make(map[string]bool)
-		default:
-			d.p.tagOwners[m.key] = nil
-		}
-	}
 }
 
 // isName checks the name of a group or tag.
@@ -218,6 +215,9 @@ func (d *decoder) hosts(v value) {
 // rules reads a list of rules, each by read.
 func (d *decoder) rules(v value, section string, read func(value, *rule)) {
 	for i, e := range d.list(v, fmt.Sprintf("%q", section)) {
+		if d.full() {
+			return
+		}
 		if len(d.p.rules) == maxRules {
 			d.add(e.at, "there are more than %d rules", maxRules)
 			return
@@ -237,6 +237,9 @@ func (d *decoder) acl(v value, r *rule) {
 	protos, ok := d.proto(at["proto"])
 	d.need(v, at["dst"], "dst")
 	for _, text := range d.texts(at["dst"], "the destinations") {
+		if d.full() {
+			break
+		}
 		t, err := d.p.parseTarget(text.text, destination)
 		if err == nil && ok {
 			err = checkPorts(protos, t.ports)

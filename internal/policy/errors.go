@@ -17,8 +17,8 @@ type Error struct {
 
 func (e Error) Error() string { return fmt.Sprintf("%d:%d: %s", e.Line, e.Column, e.Reason) }
 
-// Errors is all that is wrong with a policy file, in the order of its lines: an
-// error of [Parse] is one. Text that is no JSON has one error, at the place
+// Errors is all that is wrong with a policy file, or the first hundred things,
+// in the order of its lines: an error of [Parse] is one. Text that is no JSON has one error, at the place
 // where it stops to be.
 type Errors []Error
 
@@ -43,7 +43,6 @@ type complaints struct {
 	data  []byte
 	lines []int // where each line begins
 	list  []complaint
-	more  int
 }
 
 type complaint struct {
@@ -61,9 +60,11 @@ func newComplaints(data []byte) *complaints {
 	return c
 }
 
+// full reports whether enough was found: the rest is not looked at.
+func (c *complaints) full() bool { return len(c.list) >= maxErrors }
+
 func (c *complaints) add(at int, format string, args ...any) {
-	if len(c.list) == maxErrors {
-		c.more++
+	if c.full() {
 		return
 	}
 	c.list = append(c.list, complaint{at, fmt.Sprintf(format, args...)})
@@ -89,9 +90,9 @@ func (c *complaints) err() error {
 		column := 1 + utf8.RuneCount(c.data[c.lines[line-1]:e.at])
 		errs = append(errs, Error{line, column, e.reason})
 	}
-	if c.more > 0 {
+	if c.full() {
 		last := errs[len(errs)-1]
-		errs = append(errs, Error{last.Line, last.Column, fmt.Sprintf("and %d more errors", c.more)})
+		errs = append(errs, Error{last.Line, last.Column, "there may be more errors"})
 	}
 	return errs
 }
@@ -99,10 +100,11 @@ func (c *complaints) err() error {
 // didYouMean returns a hint at the one of names that is most like the wrong
 // one, or "".
 func didYouMean(wrong string, names []string) string {
-	const longest = 64
+	const longest, most = 64, 1000 // it is but a hint
 	if len(wrong) > longest {
 		return ""
 	}
+	names = names[:min(len(names), most)]
 	best, bestDistance := "", 1+min(len(wrong)-1, max(2, len(wrong)/3))
 	for _, name := range names {
 		if len(name) > longest {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -153,8 +154,16 @@ func TestParseComplainsWithPlaceAndReason(t *testing.T) {
 
 func TestErrorsAreBounded(t *testing.T) {
 	_, err := Parse([]byte(`{"acls": [` + strings.Repeat("1,", 500) + `]}`))
-	if errs := err.(Errors); len(errs) != maxErrors+1 || !strings.Contains(errs[maxErrors].Reason, "and ") {
+	if errs := err.(Errors); len(errs) != maxErrors+1 || !strings.Contains(errs[maxErrors].Reason, "may be more") {
 		t.Errorf("got %d errors, the last of them %v", len(errs), errs[len(errs)-1])
+	}
+	var hosts strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&hosts, `"%060d": "::1",`, i)
+	}
+	_, err = Parse([]byte(`{"hosts": {` + hosts.String() + `}, "acls": [{"action": "accept", "src": [` + strings.Repeat(`"`+strings.Repeat("x", 60)+`",`, 2000) + `], "dst": ["*:1"]}]}`))
+	if errs := err.(Errors); len(errs) != maxErrors+1 {
+		t.Errorf("got %d errors", len(errs))
 	}
 	_, err = Parse([]byte(`{"acls": [` + strings.Repeat(`{"action":"accept","src":["*"],"dst":["*:1"]},`, maxRules+1) + `]}`))
 	if err == nil || !strings.Contains(err.Error(), "more than 2000 rules") {

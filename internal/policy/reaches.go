@@ -104,9 +104,8 @@ func (p *Policy) judge(from, to party, proto uint8, port uint16) Answer {
 	if proto == protoTSMP {
 		return Answer{Allowed: true, Reason: "TSMP needs no rule: nodes tell each other with it what went wrong"}
 	}
-	var sources int
-	var near *rule
-	var nearAllows []string
+	sources := 0
+	var near *nearMiss
 	for _, r := range p.rules {
 		if !p.hasSource(r, from) {
 			continue
@@ -117,24 +116,39 @@ func (p *Policy) judge(from, to party, proto uint8, port uint16) Answer {
 			return Answer{true, r.name, r.line, fmt.Sprintf("%s lets %s reach %s", r.at(), who(from), who(to))}
 		}
 		if meets && near == nil {
-			near, nearAllows = r, allows
+			near = &nearMiss{r, allows}
 		}
 	}
-	what := protoText(int(proto))
-	if hasPorts(int(proto)) {
-		what = fmt.Sprintf("%s %d", what, port)
-	}
 	switch {
-	case near != nil && len(nearAllows) == 0:
-		return Answer{false, near.name, near.line, fmt.Sprintf("%s grants capabilities, but no traffic, from %s to %s", near.at(), who(from), who(to))}
 	case near != nil:
-		return Answer{false, near.name, near.line, fmt.Sprintf("%s lets %s reach %s by %s, not by %s",
-			near.at(), who(from), who(to), strings.Join(nearAllows, " and "), what)}
+		return near.answer(who(from), who(to), flowText(proto, port))
 	case sources > 0:
 		return Answer{Reason: fmt.Sprintf("of the %d rules that have %s as a source, none has %s as a destination", sources, who(from), who(to))}
 	default:
 		return Answer{Reason: fmt.Sprintf("no rule has %s as a source", who(from))}
 	}
+}
+
+// nearMiss is a rule for source and destination, but not for what they send.
+type nearMiss struct {
+	rule   *rule
+	allows []string // what it is for
+}
+
+func (m *nearMiss) answer(from, to, what string) Answer {
+	reason := fmt.Sprintf("%s grants capabilities, but no traffic, from %s to %s", m.rule.at(), from, to)
+	if len(m.allows) > 0 {
+		reason = fmt.Sprintf("%s lets %s reach %s by %s, not by %s", m.rule.at(), from, to, strings.Join(m.allows, " and "), what)
+	}
+	return Answer{false, m.rule.name, m.rule.line, reason}
+}
+
+// flowText names a protocol, and a port where there are some.
+func flowText(proto uint8, port uint16) string {
+	if !hasPorts(int(proto)) {
+		return protoText(int(proto))
+	}
+	return fmt.Sprintf("%s %d", protoText(int(proto)), port)
 }
 
 // lets reports whether a rule, of which from is a source, allows the traffic;

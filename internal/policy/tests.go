@@ -23,6 +23,9 @@ const maxComparisons = 20_000_000
 // readTests reads the tests; they run when all else is right.
 func (d *decoder) readTests(v value) {
 	for _, e := range d.list(v, `"tests"`) {
+		if d.full() {
+			return
+		}
 		at := d.fields(e, "a test", "src", "proto", "accept", "deny")
 		t := test{}
 		src, ok := at["src"], false
@@ -89,36 +92,35 @@ func (d *decoder) runTests() {
 	}
 	budget := maxComparisons
 	for _, t := range d.tests {
-		for _, from := range d.p.parties(t.src) {
-			for _, to := range d.p.parties(t.to.selector) {
-				if budget -= selectors; budget < 0 {
-					d.add(t.at, "the tests of this file compare more than %d times", maxComparisons)
-					return
-				}
-				if d.failed(t, from, to) {
-					return
-				}
+		froms, tos := d.p.parties(t.src), d.p.parties(t.to.selector)
+		if budget -= len(froms) + len(tos) + len(froms)*len(tos)*selectors; budget < 0 {
+			d.add(t.at, "the tests of this file compare more than %d times", maxComparisons)
+		}
+		if budget < 0 || d.full() {
+			return
+		}
+		for _, from := range froms {
+			for _, to := range tos {
+				d.run(t, from, to)
 			}
 		}
 	}
 }
 
-// failed complains if a test's expectation is not met. It reports whether
-// nothing more needs to be complained of.
-func (d *decoder) failed(t test, from, to party) bool {
+// run complains if the test's expectation is not met.
+func (d *decoder) run(t test, from, to party) {
 	if t.to.kind == self {
 		to.node = from.node
 	}
 	answer := d.p.answer(t, from, to)
 	if answer.Allowed == t.accept {
-		return false
+		return
 	}
 	wanted := "the test wants it denied"
 	if t.accept {
 		wanted = "the test wants it accepted"
 	}
 	d.add(t.at, "%s to %s is %v; %s", t.from, t.text, answer, wanted)
-	return d.more > 0
 }
 
 // answer is that for the first of the test's protocols that is allowed, or

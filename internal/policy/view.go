@@ -8,10 +8,8 @@ import (
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
-// View is what a node is to be told. It is immutable.
-//
-// Views of one node are compared by their parts: where the next one has the
-// same Filter, there are no new rules to send, and the same with Peers.
+// View is what a node is to be told. It is immutable. What has to be told anew
+// is what SameRules and SamePeers deny of the view that was told before.
 type View struct {
 	id     tailcfg.NodeID
 	filter *packetFilter
@@ -31,18 +29,22 @@ func (c *Compiled) View(id tailcfg.NodeID) *View {
 	n := c.all.nodes[i]
 	peers := c.peersOf(n.class)
 	latest := n.memory.latest.Load()
-	var f *packetFilter
-	if latest != nil && c.fresh(latest.filter, n) {
-		f = latest.filter
-	} else {
-		f = c.filter(n)
-	}
+	f := c.filterOf(n, latest)
 	if latest != nil && latest.filter == f && latest.peers == peers {
 		return latest
 	}
 	v := &View{id, f, peers}
 	n.memory.latest.Store(v)
 	return v
+}
+
+// filterOf returns the filter of the node's latest view as long as it is right,
+// and else another.
+func (c *Compiled) filterOf(n *node, latest *View) *packetFilter {
+	if latest != nil && c.fresh(latest.filter, n) {
+		return latest.filter
+	}
+	return c.filter(n)
 }
 
 // Rules returns the node's packet filter. It is not nil, and belongs to the
