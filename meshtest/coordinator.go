@@ -37,11 +37,24 @@ func (m *Mesh) makeCoordinator(config coord.Config) {
 // newAuthKey has the coordinator make a key.
 func (m *Mesh) newAuthKey(options coord.AuthKeyOptions) string {
 	m.t.Helper()
-	authKey, err := m.Coordinator().CreateAuthKey(options)
+	authKey, err := m.Coordinator().CreateAuthKey(m.ctx, options)
 	if err != nil {
 		m.t.Fatalf("meshtest: making an auth key: %v", err)
 	}
 	return authKey
+}
+
+// wantUser has the coordinator make a user, if there is none with that login.
+func (m *Mesh) wantUser(login string) {
+	m.t.Helper()
+	server := m.Coordinator()
+	users, err := server.Users(m.ctx)
+	if err == nil && !slices.ContainsFunc(users, func(u coord.User) bool { return u.Login == login }) {
+		_, err = server.CreateUser(m.ctx, coord.UserOptions{Login: login})
+	}
+	if err != nil {
+		m.t.Fatalf("meshtest: making the user %q: %v", login, err)
+	}
 }
 
 // Coordinator returns the coordinator, for what an administrator does: nodes
@@ -86,18 +99,12 @@ func (m *Mesh) StartCoordinator() {
 	c.server, c.service = server, serve(ln, server)
 }
 
-// SetFilter says anew who may reach what, as [Filter] does for [New], by
-// restarting the coordinator: nodes have the new rules within a second or so.
-// Connections that are open stay open. A coordinator that is stopped will have
-// the new rules when it starts.
-func (m *Mesh) SetFilter(rules ...coord.Rule) {
+// SetPolicy says who may reach whom from now on: policy is the text of a policy
+// file, as coord.Server.SetPolicy has it, and empty for what [New] was told.
+// Nodes that are up hear of it a moment later.
+func (m *Mesh) SetPolicy(policy string) {
 	m.t.Helper()
-	m.mu.Lock()
-	running := m.coordinator.service != nil
-	m.coordinator.config.Filter = slices.Concat([]coord.Rule{}, rules)
-	m.mu.Unlock()
-	if running {
-		m.StopCoordinator()
-		m.StartCoordinator()
+	if err := m.Coordinator().SetPolicy(m.ctx, []byte(policy)); err != nil {
+		m.t.Fatalf("meshtest: setting the policy: %v", err)
 	}
 }

@@ -37,7 +37,7 @@
 //
 // [Mesh.Cut], [Mesh.Heal], [Mesh.SetLink] and [Mesh.Move] change the network
 // under a node while it runs; [Mesh.StopRelay] and [Mesh.StopCoordinator] take
-// down what it relies on; [Mesh.SetFilter] changes who may reach what. Whatever
+// down what it relies on; [Mesh.SetPolicy] changes who may reach what. Whatever
 // else an administrator does is done with [Mesh.Coordinator].
 //
 // # Time and failures
@@ -108,10 +108,11 @@ func Regions(distance time.Duration, codes ...string) Option {
 	return func(c *config) { c.regions, c.distance = codes, distance }
 }
 
-// Filter says who may reach what; without it everybody everything, and with no
-// rules nobody anything. [Mesh.SetFilter] changes it later.
-func Filter(rules ...coord.Rule) Option {
-	return func(c *config) { c.coord.Filter = append([]coord.Rule{}, rules...) }
+// Policy says who may reach whom; without it everybody reaches everybody. It is
+// the text of a policy file, as coord.Server.SetPolicy has it.
+// [Mesh.SetPolicy] changes it later.
+func Policy(policy string) Option {
+	return func(c *config) { c.coord.Policy = []byte(policy) }
 }
 
 // Coordinator lets configure change the coordinator's configuration: the domain

@@ -30,6 +30,7 @@ type nodeConfig struct {
 	network    *Network // nil: one of its own, of the kind
 	region     string   // of that; empty: the first
 	link       Link
+	user       string
 	tags       []string
 	configure  []func(*meshnet.Server)
 	notStarted bool
@@ -49,7 +50,11 @@ func In(network *Network) NodeOption { return func(c *nodeConfig) { c.network = 
 // Over says what the node's link is like.
 func Over(link Link) NodeOption { return func(c *nodeConfig) { c.link = link } }
 
-// Tags gives the node tags, such as "tag:web". It belongs to no user then.
+// User makes the node one of the user with a login such as "alice", who comes
+// into being with it. Without it the user is "user".
+func User(login string) NodeOption { return func(c *nodeConfig) { c.user = login } }
+
+// Tags gives the node tags, such as "tag:web". It acts for no user then.
 func Tags(tags ...string) NodeOption { return func(c *nodeConfig) { c.tags = tags } }
 
 // Configure changes the fields of the Server, before it starts. Those that are
@@ -98,7 +103,7 @@ func (m *Mesh) newNode(name string, c *nodeConfig) *meshnet.Server {
 		Hostname:   name,
 		ControlURL: "http://" + controlName,
 		ControlKey: m.Coordinator().PublicKey().String(),
-		AuthKey:    m.coordinator.authKey,
+		AuthKey:    m.authKeyFor(c),
 		Store:      meshnet.NewMemoryStore(),
 		Logger:     m.log.With("at", name),
 		Underlay: meshnet.Underlay{
@@ -108,13 +113,23 @@ func (m *Mesh) newNode(name string, c *nodeConfig) *meshnet.Server {
 			Gateway:      host.Gateway,
 		},
 	}
-	if len(c.tags) > 0 {
-		node.AuthKey = m.newAuthKey(coord.AuthKeyOptions{Reusable: true, Tags: c.tags})
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.nodes[node] = &machine{host: host}
 	return node
+}
+
+// authKeyFor returns the key with which the coordinator gives a node its user
+// and tags. One that wants none can come while the coordinator is down.
+func (m *Mesh) authKeyFor(c *nodeConfig) string {
+	m.t.Helper()
+	if c.user == "" && len(c.tags) == 0 {
+		return m.coordinator.authKey
+	}
+	if c.user != "" {
+		m.wantUser(c.user)
+	}
+	return m.newAuthKey(coord.AuthKeyOptions{Reusable: true, User: c.user, Tags: c.tags})
 }
 
 // hostFor puts a host where a node wants to be.
@@ -150,33 +165,33 @@ func (m *Mesh) machines() map[*meshnet.Server]*machine {
 	return maps.Clone(m.nodes)
 }
 
-// acquaint waits until a new node and the others know how to reach each other.
-// It does not insist: who is cut off, or not of the mesh any more, learns
-// nothing.
+// acquaint waits until a new node and those whom it sees know how to reach each
+// other. It does not insist: who is cut off learns nothing.
 func (m *Mesh) acquaint(node *meshnet.Server) {
 	ctx, cancel := context.WithTimeout(m.ctx, acquaintance)
 	defer cancel()
 	for other, on := range m.machines() {
-		if other != node && !on.cut.Load() {
-			m.wait(ctx, func() bool {
-				return other.Status().State != meshnet.StateRunning || knows(node, other) && knows(other, node)
-			})
+		if other == node || on.cut.Load() {
+			continue
 		}
+		m.wait(ctx, func() bool {
+			there, sees := peer(node, other)
+			back, _ := peer(other, node)
+			strangers := !sees || other.Status().State != meshnet.StateRunning
+			return strangers || there.Path != meshnet.Path{} && back.Path != meshnet.Path{}
+		})
 	}
 }
 
-// knows reports whether a knows a relay through which b is reached.
-func knows(a, b *meshnet.Server) bool { return path(a, b) != meshnet.Path{} }
-
-// path returns how packets go from a to b.
-func path(a, b *meshnet.Server) meshnet.Path {
-	key := b.Status().Self.Key
-	peers := a.Status().Peers
+// peer returns what a node knows of another, if it sees that.
+func peer(node, other *meshnet.Server) (status meshnet.PeerStatus, sees bool) {
+	key := other.Status().Self.Key
+	peers := node.Status().Peers
 	i := slices.IndexFunc(peers, func(p meshnet.PeerStatus) bool { return p.Key == key })
 	if i < 0 {
-		return meshnet.Path{}
+		return status, false
 	}
-	return peers[i].Path
+	return peers[i], true
 }
 
 // wait waits until done, or until ctx ends; then it reports false.

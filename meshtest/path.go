@@ -12,7 +12,10 @@ import (
 // Status of the first has it: directly, or through a relay. It is the zero Path
 // when from does not know to. Nodes look for a direct path when they exchange
 // data. Path may be called from any goroutine.
-func (m *Mesh) Path(from, to *meshnet.Server) meshnet.Path { return path(from, to) }
+func (m *Mesh) Path(from, to *meshnet.Server) meshnet.Path {
+	p, _ := peer(from, to)
+	return p.Path
+}
 
 // WaitDirect waits until the packets of two nodes go directly, in both
 // directions. So that they have something to send it has them send datagrams of
@@ -35,9 +38,9 @@ func (m *Mesh) waitPaths(a, b *meshnet.Server, way string, want func(meshnet.Pat
 	ctx, cancel := context.WithTimeout(m.ctx, patience)
 	defer cancel()
 	defer m.chat(ctx, a, b)()
-	if !m.wait(ctx, func() bool { return want(path(a, b)) && want(path(b, a)) }) {
+	if !m.wait(ctx, func() bool { return want(m.Path(a, b)) && want(m.Path(b, a)) }) {
 		m.t.Fatalf("meshtest: %q and %q do not reach each other %s: %q sends by %v, %q by %v",
-			a.Hostname, b.Hostname, way, a.Hostname, path(a, b), b.Hostname, path(b, a))
+			a.Hostname, b.Hostname, way, a.Hostname, m.Path(a, b), b.Hostname, m.Path(b, a))
 	}
 }
 
