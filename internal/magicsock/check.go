@@ -39,7 +39,27 @@ type answer struct {
 // checked does what the state of the network wants done, after an event.
 func (c *Conn) checked() {
 	c.check.SetActive(len(c.schedule.byTime) > 0)
-	out := c.check.Tick(time.Now())
+	if at := c.relays.Heard(c.home); !at.IsZero() {
+		c.check.HandleFrame(at, c.home)
+	}
+	for {
+		out := c.check.Tick(time.Now())
+		c.carryOutCheck(out)
+		if len(out.Probes) == 0 {
+			break
+		}
+		// Some may have failed at once, and others are wanted in their place.
+	}
+	if next := c.check.Deadline(); next.IsZero() {
+		c.checkTimer.Stop()
+	} else {
+		c.checkTimer.Reset(time.Until(next))
+	}
+}
+
+// carryOutCheck sends what the state of the network wants sent, and takes over
+// what is news.
+func (c *Conn) carryOutCheck(out netcheck.Output) {
 	for _, p := range out.Probes {
 		c.probe(p)
 	}
@@ -52,11 +72,6 @@ func (c *Conn) checked() {
 		c.setHome(c.report.Home)
 		c.publish()
 		c.routeAll()
-	}
-	if next := c.check.Deadline(); next.IsZero() {
-		c.checkTimer.Stop()
-	} else {
-		c.checkTimer.Reset(time.Until(next))
 	}
 }
 
@@ -86,6 +101,8 @@ func (c *Conn) setNetwork() {
 	c.check.SetNetwork(time.Now(), netcheck.Network{
 		IPv4: c.sockets.v4 != nil && has(netip.Addr.Is4),
 		IPv6: c.sockets.v6 != nil && has(netip.Addr.Is6),
+
+		HasIPv6: c.sockets.v6 != nil,
 	})
 	c.checked()
 }

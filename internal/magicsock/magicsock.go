@@ -117,6 +117,7 @@ type relays interface {
 	// ProbeLatency measures how far a region is, over HTTPS.
 	ProbeLatency(ctx context.Context, region int) (time.Duration, error)
 	Connected(region int) bool
+	Heard(region int) time.Time // when a relay last sent anything; zero: not
 	Check()                   // makes dead connections anew
 	Changed() <-chan struct{} // after a change of Connected
 	Close() error

@@ -136,6 +136,15 @@ func (p *memPool) Connected(region int) bool {
 	return p.connected(region)
 }
 
+// Heard says that a region which works has been heard just now, as its
+// keepalives are.
+func (p *memPool) Heard(region int) time.Time {
+	if !p.Connected(region) {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
 func (p *memPool) Check()                    {}
 func (p *memPool) Recv() <-chan relay.Packet { return p.out }
 func (p *memPool) Changed() <-chan struct{}  { return p.changed }
