@@ -6,6 +6,7 @@ import (
 	"github.com/meshnet-go/meshnet/internal/magicsock"
 	"github.com/meshnet-go/meshnet/internal/netmon"
 	"github.com/meshnet-go/meshnet/internal/portmap"
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
 // hostNet is what the node knows of the host's network: our addresses, and the
@@ -35,6 +36,16 @@ func (h *hostNet) host() magicsock.Host {
 		host.Addrs = append(host.Addrs, p.Addr())
 	}
 	return host
+}
+
+// netInfo adds to what magicsock found out what the router tells us.
+func (h *hostNet) netInfo(found *tailcfg.NetInfo) *tailcfg.NetInfo {
+	info := *found
+	info.HavePortMap = h.mapper.Mapping().IsValid()
+	if s := h.mapper.Services(); s.Searched {
+		info.PCP, info.PMP, info.UPnP = &s.PCP, &s.NATPMP, &s.UPnP
+	}
+	return &info
 }
 
 // seekMapping has the router map a port to us when we are behind a NAT, and

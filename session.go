@@ -50,6 +50,7 @@ func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined
 			}
 		case <-n.host.mapper.Changed():
 			n.magic.SetHost(n.host.host())
+			session.SetState(n.state())
 		case <-n.host.monitor.Changed():
 			n.magic.SetHost(n.host.host())
 			n.magic.NetworkChanged()
@@ -86,7 +87,7 @@ func (n *node) state() control.State {
 			App:         "meshnet",
 			Userspace:   &userspace,
 			RequestTags: n.cfg.advertiseTags,
-			NetInfo:     local.NetInfo,
+			NetInfo:     n.host.netInfo(local.NetInfo),
 		},
 	}
 	for _, e := range local.Endpoints {
