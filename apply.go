@@ -15,7 +15,9 @@ import (
 )
 
 // apply puts a network map into force, receivers before senders: whoever can
-// send to us finds the filter in place.
+// send to us finds the filter in place. Those whom WireGuard does not know yet
+// can do so when [magicsock.Conn.PeersReady] is called, which is for when the
+// view has the map: then it is known who they are.
 func (n *node) apply(m *netmap.Map, now time.Time) error {
 	n.judged = now
 	n.tun.SetFilter(n.compileFilter(m))
@@ -25,11 +27,7 @@ func (n *node) apply(m *netmap.Map, now time.Time) error {
 	peers := reachablePeers(m, now)
 	n.magic.SetDERPMap(m.DERPMap)
 	n.magic.SetPeers(magicPeers(peers))
-	if err := n.wg.SetPeers(wgPeers(peers)); err != nil {
-		return err
-	}
-	n.magic.PeersReady()
-	return nil
+	return n.wg.SetPeers(wgPeers(peers))
 }
 
 // setMTUs lets the stack know how large packets to peers may be, of those whose

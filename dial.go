@@ -48,10 +48,20 @@ func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, e
 	if err := reachable(v.netMap, ip, time.Now()); err != nil {
 		return fail(netAddr(proto, dst), err)
 	}
+	return n.dial(ctx, proto, dst)
+}
+
+// dial connects to an address of the mesh. Its errors are of package net.
+func (n *node) dial(ctx context.Context, proto string, dst netip.AddrPort) (c net.Conn, err error) {
 	if proto == "udp" {
-		return n.stack.DialUDP(ctx, netip.Addr{}, dst)
+		c, err = n.stack.DialUDP(ctx, netip.Addr{}, dst)
+	} else {
+		c, err = n.stack.DialTCP(ctx, netip.Addr{}, dst)
 	}
-	return n.stack.DialTCP(ctx, netip.Addr{}, dst)
+	if err != nil {
+		return nil, err
+	}
+	return n.withRemote(c), nil
 }
 
 // member starts the node if need be, waits until it is up, and returns it with

@@ -13,14 +13,18 @@ import (
 //
 // Listen starts the node if need be and does not wait for it: connections
 // come once it is up, and [Server.Up] tells why it does not come up. To listen
-// on one of the node's own addresses it must be up already. Failures are
-// [*net.OpError].
+// on one of the node's own addresses it must be up already. [PeerOf] says who
+// is at the other end of a connection. Failures are [*net.OpError].
 func (s *Server) Listen(network, addr string) (net.Listener, error) {
 	n, at, err := s.listenAt("tcp", network, addr)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
-	return n.stack.ListenTCP(network, at)
+	ln, err := n.stack.ListenTCP(network, at)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{ln, n}, nil
 }
 
 // ListenPacket receives UDP datagrams of the mesh; networks are "udp", "udp4"

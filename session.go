@@ -203,6 +203,7 @@ func (n *node) handleMap(ev control.Event) error {
 		}
 		v.state, v.err, v.expired = StateRunning, nil, false
 	})
+	n.magic.PeersReady()
 	return nil
 }
 
@@ -230,5 +231,9 @@ func (n *node) handleExpiry() error {
 	if m.Expired(m.Self, now) {
 		return control.ErrNodeKeyExpired
 	}
-	return n.apply(m, now)
+	if err := n.apply(m, now); err != nil {
+		return err
+	}
+	n.magic.PeersReady()
+	return nil
 }

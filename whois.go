@@ -17,6 +17,7 @@ type WhoIs struct {
 	User User
 	// Capabilities are what the mesh's policy grants that node towards this
 	// one: names of the applications' choosing, each with its values as JSON.
+	// The function [Capabilities] reads them.
 	Capabilities map[string][]json.RawMessage
 }
 
