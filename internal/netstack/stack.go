@@ -8,6 +8,7 @@
 //	link: one bounded queue of packets out     link.go
 //	tun.Device: cuts and joins packets         tun.go, cut.go, fragment.go, join.go
 //	path MTUs                                  mtus.go
+//	what nobody listens for                    stray.go, transit.go
 //
 // Connections and errors are what users of package net know: *net.TCPAddr,
 // *net.OpError, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ECONNREFUSED.
@@ -50,6 +51,9 @@ const (
 type Config struct {
 	MTU    int          // largest IP packet in bytes, but for SetMTUs; 1280 when 0
 	Logger *slog.Logger // silent when nil
+	// Transit makes strays of what comes for addresses that are not ours: see
+	// AcceptStray. Without it, that is dropped.
+	Transit bool
 }
 
 // A Stack is a host with one network interface: a TUN device that somebody
@@ -64,6 +68,8 @@ type Stack struct {
 
 	setting sync.Mutex // one SetAddrs at a time
 	addrs   atomic.Pointer[[]netip.Addr]
+
+	strays *strays
 
 	listening sync.Mutex
 	listeners map[tcpip.Endpoint]binding // of TCP; guarded by listening
@@ -83,12 +89,12 @@ func New(cfg Config) (*Stack, error) {
 	}
 	quiet()
 	link := newLink(cfg.MTU)
+	ip, err := newIP(link, true, cfg.MTU)
+	if err != nil {
+		return nil, err
+	}
 	s := &Stack{
-		ip: stack.New(stack.Options{
-			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
-			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
-			HandleLocal:        true, // a node can dial itself
-		}),
+		ip:   ip,
 		link: link,
 		tun:  newDevice(link),
 		log:  cfg.Logger,
@@ -97,36 +103,54 @@ func New(cfg Config) (*Stack, error) {
 		listeners: make(map[tcpip.Endpoint]binding),
 	}
 	s.addrs.Store(&[]netip.Addr{})
-	if err := s.configure(uint32(cfg.MTU)); err != nil {
+	s.strays = newStrays(s)
+	s.strays.of(ip)
+	if !cfg.Transit {
+		return s, nil
+	}
+	if s.tun.transit, err = newTransit(s, cfg.MTU); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// configure makes TCP hold its pace where packets are lost, as they are in every
-// busy relay. gVisor's CUBIC and RACK do not: on 32 MiB through a queue of 32
-// packets they waited for 88 timeouts, and Reno with SACK alone for none. Both
-// have known bugs (google/gvisor#11632, #6113).
-func (s *Stack) configure(mtu uint32) error {
+// newIP returns gVisor's stack on a link, without addresses. With handleLocal it
+// can dial itself.
+//
+// TCP shall hold its pace where packets are lost, as they are in every busy
+// relay. gVisor's CUBIC and RACK do not: on 32 MiB through a queue of 32 packets
+// they waited for 88 timeouts, and Reno with SACK alone for none. Both have
+// known bugs (google/gvisor#11632, #6113).
+func newIP(link stack.LinkEndpoint, handleLocal bool, mtu int) (*stack.Stack, error) {
+	ip := stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
+		HandleLocal:        handleLocal,
+	})
+	fail := func(what string, err tcpip.Error) (*stack.Stack, error) {
+		ip.Close()
+		ip.Wait()
+		return nil, fmt.Errorf("netstack: %s: %s", what, err)
+	}
 	reno := tcpip.CongestionControlOption("reno")
 	rack := tcpip.TCPRecovery(0) // off
 	sack := tcpip.TCPSACKEnabled(true)
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpBufferMax}
 	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpBufferMax}
 	for _, option := range []tcpip.SettableTransportProtocolOption{&reno, &rack, &sack, &receive, &send} {
-		if err := s.ip.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
-			return fmt.Errorf("netstack: setting %T: %s", option, err)
+		if err := ip.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
+			return fail(fmt.Sprintf("setting %T", option), err)
 		}
 	}
-	if err := s.ip.CreateNIC(nicID, s.link); err != nil {
-		return fmt.Errorf("netstack: making the network interface: %s", err)
+	if err := ip.CreateNIC(nicID, link); err != nil {
+		return fail("making the network interface", err)
 	}
-	s.ip.SetRouteTable([]tcpip.Route{
-		{Destination: header.IPv4EmptySubnet, NIC: nicID, MTU: mtu},
-		{Destination: header.IPv6EmptySubnet, NIC: nicID, MTU: mtu},
+	ip.SetRouteTable([]tcpip.Route{
+		{Destination: header.IPv4EmptySubnet, NIC: nicID, MTU: uint32(mtu)},
+		{Destination: header.IPv6EmptySubnet, NIC: nicID, MTU: uint32(mtu)},
 	})
-	return nil
+	return ip, nil
 }
 
 // Tun returns the device through which the stack's packets leave and arrive.
@@ -189,8 +213,10 @@ func (s *Stack) Close() error {
 	s.stop.Do(func() {
 		close(s.done)
 		s.ip.Close()
+		s.tun.transit.close()
 		s.tun.Close()
 		s.ip.Wait()
+		s.tun.transit.wait()
 	})
 	return nil
 }

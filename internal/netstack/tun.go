@@ -14,9 +14,10 @@ const batchSize = 128
 
 // A device is the link as WireGuard sees it.
 type device struct {
-	link   *link
-	events chan tun.Event
-	stop   sync.Once
+	link    *link
+	transit *transit // nil when packets to others are dropped; does not change
+	events  chan tun.Event
+	stop    sync.Once
 
 	joiners joiners
 
@@ -69,13 +70,42 @@ func (d *device) Write(bufs [][]byte, offset int) (int, error) {
 	}
 	joiner := d.joiners.get(*dispatcher)
 	defer d.joiners.put(joiner)
+	passing := false
 	for _, buf := range bufs {
 		packet := buf[offset:]
-		if protocol, ok := protocolOf(packet); ok {
+		if d.transit.concerns(packet) {
+			passing = true
+		} else if protocol, ok := protocolOf(packet); ok {
 			joiner.add(packet, protocol)
 		}
 	}
+	if passing {
+		d.pass(bufs, offset)
+	}
 	return len(bufs), nil
+}
+
+// pass gives the stack those packets of a batch that concern others.
+func (d *device) pass(bufs [][]byte, offset int) {
+	dispatcher := d.transit.dispatcher.Load()
+	if dispatcher == nil {
+		return
+	}
+	joiner := d.joiners.get(*dispatcher)
+	defer d.joiners.put(joiner)
+	for _, buf := range bufs {
+		packet := buf[offset:]
+		if !d.transit.concerns(packet) {
+			continue
+		}
+		switch judge(packet) {
+		case taken:
+			protocol, _ := protocolOf(packet)
+			joiner.add(packet, protocol)
+		case echoing:
+			d.transit.strays.takeEcho(packet)
+		}
+	}
 }
 
 func protocolOf(packet []byte) (tcpip.NetworkProtocolNumber, bool) {
