@@ -30,6 +30,8 @@ const (
 const (
 	typeInitiation = 1
 	initiationSize = 148
+	typeResponse   = 2
+	responseSize   = 92
 )
 
 // isInitiation reports whether a packet looks like the first of a WireGuard

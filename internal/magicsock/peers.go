@@ -40,6 +40,8 @@ type peer struct {
 	// senders, reset by the loop.
 	sent atomic.Int32
 
+	handshakes once // used by receivers
+
 	addrs []netip.AddrPort // on the underlay; guarded by addrBook.mu
 
 	// Owned by the loop.

@@ -82,6 +82,9 @@ func (c *Conn) accept(packet relay.Packet) *peer {
 		c.deliver(p, packet)
 		return nil
 	}
+	if p.handshakes.again(packet.Data) {
+		return nil
+	}
 	return p
 }
 

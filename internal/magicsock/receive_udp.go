@@ -90,6 +90,9 @@ func (c *Conn) sortOne(packet []byte, from netip.AddrPort, by *sideSocket) conn.
 		// when it can decrypt it: a NAT may have changed its mind.
 		return unknownAddr
 	}
+	if p.handshakes.again(packet) {
+		return nil
+	}
 	return p
 }
 
