@@ -63,4 +63,5 @@ fuzz:
 soak: FUZZTIME = 2m
 soak: fuzz
 	go test -race -count=20 ./...
+	go test -count=1 -timeout 60m -v -run 'TestSoak$$' ./internal/magicsock -soak 12h
 	cd interop && go test -count=1 -timeout 60m -run NATLaboratory -rounds 20 -parallel 1
