@@ -4,21 +4,29 @@
 // unmodified Tailscale clients join it side by side.
 //
 // A [Server] is an [http.Handler], for a listener of its own or below the
-// program's other handlers. It answers two paths; everything else goes through
-// the second, authenticated and encrypted between the keys of coordinator and
-// machine (Tailscale's ts2021 protocol):
+// program's other handlers. Nodes ask for two paths; everything else goes
+// through the second, authenticated and encrypted between the keys of
+// coordinator and machine (Tailscale's ts2021 protocol). People open the others
+// in a browser:
 //
 //	GET  /key      the coordinator's public key
 //	POST /ts2021   upgrade to a Noise connection, and in it HTTP/2:
 //	  POST /machine/register   a node key becomes a member, or logs out
 //	  POST /machine/map        a node reports itself; the stream of what changes
+//	  HEAD /machine/pong       a router gives a sign of life
+//	/login/{id}    an administrator decides on a node that came without a key
+//	/admin/        the tailnet as it is, for administrators
 //
 // Serve it over HTTPS, or pin its [Server.PublicKey] in the nodes: /key is
 // where they would learn the key otherwise. The upgrade needs HTTP/1.1, so a
 // TLS listener must not negotiate HTTP/2.
 //
 // Who may join is decided by auth keys ([Server.CreateAuthKey]) or an
-// administrator ([Server.Approve]). There is no administration over HTTP.
+// administrator: on the pages, or with [Server.Approve]. Who may reach whom is
+// the policy's ([Server.SetPolicy]).
+//
+// All that a server knows is in its [Store]: several servers that share one
+// serve one tailnet. Package boltstore keeps it in a file.
 package coord
 
 import (
@@ -69,6 +77,9 @@ type Config struct {
 	// "https://coord.example.com": the beginning of the login URLs of nodes
 	// that come without an auth key. Empty means where the node reached it.
 	URL string
+	// Authenticator signs administrators in to the pages. Nil means that they
+	// have the secret of [Server.AdminSecret].
+	Authenticator Authenticator
 }
 
 // Server is a coordination server. Its methods may be called concurrently.
@@ -123,7 +134,7 @@ func New(c Config) (*Server, error) {
 		s.Close()
 		return nil, err
 	}
-	s.start()
+	s.start(c.Authenticator)
 	return s, nil
 }
 
@@ -151,11 +162,14 @@ func (c *Config) state(domain string) (*state, error) {
 	return st, nil
 }
 
-func (s *Server) start() {
+func (s *Server) start(a Authenticator) {
 	s.noise = s.newNoiseServer()
 	s.public = http.NewServeMux()
 	s.public.HandleFunc("GET /key", s.serveKey)
 	s.public.HandleFunc("POST /ts2021", s.serveUpgrade)
+	pages := s.newPages(a)
+	s.public.Handle("/login/", pages)
+	s.public.Handle("/admin/", pages)
 	s.work.run(s.noise.serve)
 	s.work.run(s.run)
 }

@@ -97,7 +97,7 @@ func selfChanged(was, self *node) bool {
 func withReportOf(n, src *node) node {
 	m := *n
 	m.Version, m.DiscoKey, m.HomeDERP, m.Endpoints, m.Hostinfo = src.Version, src.DiscoKey, src.HomeDERP, src.Endpoints, src.Hostinfo
-	m.Stream, m.LastSeen, m.Wanted = src.Stream, src.LastSeen, src.Wanted
+	m.Stream, m.LastSeen, m.Wanted, m.Latency = src.Stream, src.LastSeen, src.Wanted, src.Latency
 	return m
 }
 
@@ -146,6 +146,6 @@ func patchOf(before, after *node) (tailcfg.PeerChange, bool) {
 	if !online && (before.online() || !before.LastSeen.Equal(after.LastSeen)) { // nothing is told of it while online
 		patch.LastSeen = &after.LastSeen
 	}
-	rest.Stream, rest.LastSeen, rest.Wanted = after.Stream, after.LastSeen, after.Wanted
+	rest.Stream, rest.LastSeen, rest.Wanted, rest.Latency = after.Stream, after.LastSeen, after.Wanted, after.Latency
 	return patch, reflect.DeepEqual(rest, *after)
 }

@@ -158,11 +158,15 @@ func (s *state) reject(now time.Time, text string) error {
 	return err
 }
 
+func (l *login) describe() Login {
+	return Login{l.ID, l.Hostname, l.OS, slices.Clone(l.RequestTags), l.Machine, l.Created, l.Expires}
+}
+
 func (s *state) listLogins(now time.Time) []Login {
 	list := make([]Login, 0, len(s.logins))
 	for _, l := range s.logins {
 		if !l.Approved && now.Before(l.Expires) {
-			list = append(list, Login{l.ID, l.Hostname, l.OS, slices.Clone(l.RequestTags), l.Machine, l.Created, l.Expires})
+			list = append(list, l.describe())
 		}
 	}
 	slices.SortFunc(list, func(a, b Login) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })

@@ -3,6 +3,7 @@ package coord
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -40,6 +41,7 @@ type node struct {
 	Version   tailcfg.CapabilityVersion
 	DiscoKey  key.DiscoPublic
 	HomeDERP  int              `json:",omitzero"`
+	Latency   latencies        `json:",omitempty"`
 	Endpoints []netip.AddrPort `json:",omitempty"`
 	Hostinfo  tailcfg.Hostinfo
 
@@ -192,6 +194,10 @@ type Node struct {
 	Online    bool
 	LastSeen  time.Time // if not online
 	HomeDERP  int       // region where it is reached; 0 is unknown
+	Endpoints []netip.AddrPort
+	// Latency is how far the node is from relays, by their region, as it last
+	// said.
+	Latency map[int]time.Duration
 }
 
 func (n *node) describe(t *terms) Node {
@@ -217,5 +223,7 @@ func (n *node) describe(t *terms) Node {
 		Online:    n.online(),
 		LastSeen:  n.LastSeen,
 		HomeDERP:  n.HomeDERP,
+		Endpoints: slices.Clone(n.Endpoints),
+		Latency:   maps.Clone(n.Latency),
 	}
 }

@@ -31,10 +31,10 @@ func (s *state) snapshot(old *snapshot) *snapshot {
 			delete(s.altered, id)
 		}
 	}
-	if len(s.altered) == 0 && s.terms == old.terms {
+	if len(s.altered) == 0 && s.terms == old.terms && s.admin == old.admin {
 		return nil
 	}
-	next := &snapshot{terms: s.terms, nodes: old.nodes, access: s.compile(old)}
+	next := &snapshot{terms: s.terms, nodes: old.nodes, access: s.compile(old), admin: s.admin}
 	if len(s.altered) > 0 {
 		next.nodes = old.with(s.altered, s.nodes)
 	}

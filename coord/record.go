@@ -33,6 +33,7 @@ const (
 	kindUser        = "user"
 	kindPolicy      = "policy"
 	kindDNS         = "dns"
+	kindAdmin       = "admin"
 )
 
 // newRecord returns an empty record for the entry, or nil when it is of a kind
@@ -58,6 +59,8 @@ func newRecord(entryKey string) record {
 		return new(policyRecord)
 	case kindDNS:
 		return new(dnsRecord)
+	case kindAdmin:
+		return new(admin)
 	}
 	return nil
 }

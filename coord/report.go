@@ -2,10 +2,11 @@ package coord
 
 import (
 	"encoding/json"
-	"math"
 	"net/netip"
 	"reflect"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
@@ -14,6 +15,8 @@ import (
 const (
 	maxEndpoints = 64
 	maxHostinfo  = 16 << 10 // bytes of JSON
+	maxRegion    = 65535    // of a relay
+	maxLatencies = 256
 )
 
 // describeAnew takes over what a registration says of its node.
@@ -64,9 +67,13 @@ func (s *state) setHostinfo(n *node, h *tailcfg.Hostinfo) {
 	if h == nil {
 		return
 	}
-	// Nodes leave NetInfo out when it has not changed.
-	if ni := h.NetInfo; ni != nil && ni.PreferredDERP > 0 && ni.PreferredDERP <= math.MaxUint16 {
-		n.HomeDERP = ni.PreferredDERP
+	if ni := h.NetInfo; ni != nil { // nodes leave it out when it has not changed
+		if ni.PreferredDERP > 0 && ni.PreferredDERP <= maxRegion {
+			n.HomeDERP = ni.PreferredDERP
+		}
+		if latency := latenciesOf(ni); !similar(n.Latency, latency) {
+			n.Latency = latency
+		}
 	}
 	n.Hostinfo = bounded(h)
 	s.autoApprove(n)
@@ -76,6 +83,42 @@ func (s *state) setHostinfo(n *node, h *tailcfg.Hostinfo) {
 			n.Name = s.uniqueName(wanted, n.ID)
 		}
 	}
+}
+
+// latencies are those of relays, by region.
+type latencies = map[int]time.Duration
+
+// latenciesOf returns the latencies that a node reports, the lower of IPv4 and
+// IPv6: its keys are such as "1-v4", its values seconds.
+func latenciesOf(ni *tailcfg.NetInfo) latencies {
+	all := make(latencies)
+	for name, seconds := range ni.DERPLatency {
+		text, _, _ := strings.Cut(name, "-")
+		region, err := strconv.Atoi(text)
+		if err != nil || region < 1 || region > maxRegion || !(seconds >= 0 && seconds < 60) {
+			continue
+		}
+		latency := time.Duration(seconds * float64(time.Second)).Round(100 * time.Microsecond)
+		if known, ok := all[region]; (!ok || latency < known) && (ok || len(all) < maxLatencies) {
+			all[region] = latency
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+// similar reports whether latencies are not worth a change of the record: they
+// are never twice the same.
+func similar(a, b latencies) bool {
+	for region, was := range a {
+		is, ok := b[region]
+		if !ok || (is-was).Abs() > max(2*time.Millisecond, was/5) {
+			return false
+		}
+	}
+	return len(a) == len(b)
 }
 
 // bounded returns the part of h that is kept and shown to peers. Of one that is

@@ -322,8 +322,8 @@ func TestLoginByApproval(t *testing.T) {
 		if resp := late.register(follow); resp.AuthURL == "" || resp.AuthURL == url || time.Since(start) != loginLifetime {
 			t.Errorf("never approved: %+v after %v; want another URL", resp, time.Since(start))
 		}
-		if code, _ := ts.get("GET", strings.TrimPrefix(url, "https://coord.example.com"), nil); code != 404 {
-			t.Errorf("opening the URL: %d", code)
+		if code, _ := ts.get("GET", strings.TrimPrefix(url, "https://coord.example.com"), nil); code != 303 {
+			t.Errorf("opening the URL: %d, want to be sent to where administrators sign in", code)
 		}
 
 		waiting := ts.machine()

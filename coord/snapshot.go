@@ -16,6 +16,7 @@ type snapshot struct {
 	*terms
 	nodes  []*node // in the order of their IDs
 	access *policy.Compiled
+	admin  *admin
 }
 
 // terms is what of a snapshot is about no node in particular. It changes

@@ -52,6 +52,7 @@ type state struct {
 	// Indexes of the records. They change by enter and leave alone.
 	tailnet      *tailnet
 	ledger       *ledger
+	admin        *admin
 	nodes        map[tailcfg.NodeID]*node
 	byKey        map[key.NodePublic]tailcfg.NodeID
 	byMachine    map[key.MachinePublic][]tailcfg.NodeID
@@ -83,6 +84,7 @@ func newState(self string, alloc allocator, keyExpiry time.Duration) *state {
 		touched:      make(map[string]record),
 		altered:      make(map[tailcfg.NodeID]*node),
 		ledger:       new(ledger),
+		admin:        new(admin),
 		nodes:        make(map[tailcfg.NodeID]*node),
 		byKey:        make(map[key.NodePublic]tailcfg.NodeID),
 		byMachine:    make(map[key.MachinePublic][]tailcfg.NodeID),

@@ -23,6 +23,7 @@ func newTailnet() *tailnet { return &tailnet{Format: format, Key: key.NewMachine
 // found makes the records that every tailnet has.
 func (s *state) found(now time.Time) {
 	s.put(newTailnet())
+	s.put(newAdmin())
 	s.put(&user{User{ID: int64(defaultUser), Login: defaultUserLogin, Created: now}})
 }
 
