@@ -98,6 +98,7 @@ func TestReturnPath(t *testing.T) {
 		time.Sleep(55 * time.Second)
 		wantRelay(t, "a may have gone", b, a, 1)
 		time.Sleep(10 * time.Minute)
+		a.know(t, map[*node]int{b: b.Local().HomeDERP}) // b has found a nearer one
 		wantArrives(t, "to a, where it lives", b, a, true)
 	})
 }
