@@ -50,6 +50,7 @@ func (c *Conn) checked() {
 		}
 		// Some may have failed at once, and others are wanted in their place.
 	}
+	c.tellRounds()
 	if next := c.check.Deadline(); next.IsZero() {
 		c.checkTimer.Stop()
 	} else {

@@ -47,6 +47,9 @@ func (c *Conn) handleDirect(p *peer, packet discoPacket, message disco.Message) 
 		c.pongDirect(p, packet, m.TxID)
 		c.happened(p, func(path *path.Peer, now time.Time) path.Output { return path.HandlePing(now, from) })
 	case disco.Pong:
+		if c.asked.answered(p, m.TxID, Pong{Direct: from}) {
+			return
+		}
 		answered := c.happened(p, func(path *path.Peer, now time.Time) path.Output {
 			return path.HandlePong(now, from, m.TxID)
 		})
@@ -75,7 +78,8 @@ func (c *Conn) handleRelayed(p *peer, region int, message disco.Message) {
 		// way they try.
 		c.pongRelayed(p, region, m.TxID)
 	case disco.Pong:
-		// We ping nobody through relays.
+		// Paths are not pinged through relays, but users do.
+		c.asked.answered(p, m.TxID, Pong{Relay: region})
 	case disco.CallMeMaybe:
 		c.happened(p, func(path *path.Peer, now time.Time) path.Output {
 			return path.HandleCallMeMaybe(now, m.Endpoints)

@@ -102,6 +102,7 @@ type Conn struct {
 	anyFresh   bool // of peers' places; then freshTimer runs
 	freshTimer *time.Timer
 	early      early
+	asked      asked
 	searching  *peer                  // that port probing goes on with; nil: none
 	mtus       map[key.NodePublic]int // as in Local; it does not change
 }
