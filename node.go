@@ -9,6 +9,7 @@ import (
 	"github.com/meshnet-go/meshnet/internal/control"
 	"github.com/meshnet-go/meshnet/internal/magicsock"
 	"github.com/meshnet-go/meshnet/internal/netstack"
+	"github.com/meshnet-go/meshnet/internal/ping"
 	"github.com/meshnet-go/meshnet/internal/tunwrap"
 	"github.com/meshnet-go/meshnet/internal/wg"
 	"github.com/meshnet-go/meshnet/key"
@@ -20,7 +21,7 @@ const overlayMTU = 1280
 // A node is a started Server: the parts, and run, the one goroutine that
 // mediates between them. The parts know nothing of each other.
 //
-//	stack ── tun ── wg ── magic      packets, in both directions
+//	stack ── tun ── ping ── wg ── magic      packets, in both directions
 //	session → run → all of them      the network map
 //	magic   → run → session          what we found out about ourselves
 type node struct {
@@ -30,6 +31,7 @@ type node struct {
 
 	stack *netstack.Stack
 	tun   *tunwrap.Device
+	ping  *ping.Device
 	wg    *wg.Device
 	magic *magicsock.Conn
 	host  *hostNet
@@ -85,7 +87,8 @@ func (n *node) makeParts() (err error) {
 	n.host = newHostNet(n.cfg)
 	n.magic.SetHost(n.host.host())
 	n.tun = tunwrap.New(n.stack.Tun(), n.stack.Inject)
-	n.wg, err = wg.New(n.tun, n.magic.Bind(), n.cfg.log)
+	n.ping = ping.New(n.tun, n.stack.Inject)
+	n.wg, err = wg.New(n.ping, n.magic.Bind(), n.cfg.log)
 	if err == nil {
 		err = n.wg.SetPrivateKey(n.id.node)
 	}
@@ -98,7 +101,7 @@ func (n *node) makeParts() (err error) {
 // closeParts closes from the outside in, so that nobody writes to what is gone.
 func (n *node) closeParts() {
 	if n.wg != nil {
-		n.wg.Close() // closes tun, and our view of magic
+		n.wg.Close() // closes ping and tun, and our view of magic
 	}
 	n.magic.Close()
 	n.stack.Close()

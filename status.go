@@ -148,10 +148,15 @@ func (n *node) path(m *netmap.Map, p *tailcfg.Node) Path {
 	if !ok || info.Relay == 0 {
 		return Path{}
 	}
+	return relayPath(m, info.Relay)
+}
+
+// relayPath is the path through a relay region.
+func relayPath(m *netmap.Map, id int) Path {
 	if m.DERPMap != nil {
-		if region := m.DERPMap.Regions[info.Relay]; region != nil && region.RegionCode != "" {
+		if region := m.DERPMap.Regions[id]; region != nil && region.RegionCode != "" {
 			return Path{Relay: region.RegionCode, MTU: overlayMTU}
 		}
 	}
-	return Path{Relay: strconv.Itoa(info.Relay), MTU: overlayMTU}
+	return Path{Relay: strconv.Itoa(id), MTU: overlayMTU}
 }

@@ -9,7 +9,7 @@ package layers
 const policy = `
 key  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet,serve,splice}
 socks5  httpproxy
-internal/disco  internal/echo  internal/tailcfg  internal/noise  internal/wg  internal/portmap  derp
+internal/disco  internal/ping  internal/tailcfg  internal/noise  internal/wg  internal/portmap  derp
 internal/path  internal/netcheck  internal/filter  internal/policy  internal/relay  internal/control  coord/internal/{feed,web}
 internal/netmap  internal/magicsock  internal/tunwrap  coord
 coord/{boltstore,storetest}

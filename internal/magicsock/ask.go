@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 
@@ -51,8 +52,8 @@ var (
 func (c *Conn) Ping(ctx context.Context, k key.NodePublic) (Pong, error) {
 	answer := make(chan Pong, 1)
 	var tx disco.TxID
-	rand.Read(tx[:]) // never fails
-	err := errors.New("the connection is closed")
+	rand.Read(tx[:])     // never fails
+	err := net.ErrClosed // unless the loop says otherwise
 	c.do(func() { err = c.sendAsked(k, tx, answer) })
 	if err != nil {
 		return Pong{}, err
@@ -64,7 +65,7 @@ func (c *Conn) Ping(ctx context.Context, k key.NodePublic) (Pong, error) {
 	case <-ctx.Done():
 		return Pong{}, ctx.Err()
 	case <-c.stopped:
-		return Pong{}, errors.New("the connection is closed")
+		return Pong{}, net.ErrClosed
 	}
 }
 
@@ -126,7 +127,7 @@ func (c *Conn) Netcheck(ctx context.Context) (report netcheck.Report, err error)
 	case report := <-answer:
 		return report, nil
 	case <-c.stopped:
-		return netcheck.Report{}, errors.New("the connection is closed")
+		return netcheck.Report{}, net.ErrClosed
 	case <-ctx.Done():
 	}
 	c.do(func() {

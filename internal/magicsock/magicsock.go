@@ -119,8 +119,8 @@ type relays interface {
 	ProbeLatency(ctx context.Context, region int) (time.Duration, error)
 	Connected(region int) bool
 	Heard(region int) time.Time // when a relay last sent anything; zero: not
-	Check()                   // makes dead connections anew
-	Changed() <-chan struct{} // after a change of Connected
+	Check()                     // makes dead connections anew
+	Changed() <-chan struct{}   // after a change of Connected
 	Close() error
 }
 

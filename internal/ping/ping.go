@@ -1,4 +1,4 @@
-// Package echo asks a node of the mesh, inside the tunnel, whether it is there:
+// Package ping asks a node of the mesh, inside the tunnel, whether it is there:
 // by TSMP, which the node itself answers, or by ICMP echo, which the host
 // behind it answers.
 //
@@ -9,7 +9,7 @@
 //
 //	TSMP   'p', 8 random                              answer: 'o', 8 random, …
 //	ICMP   type, code, checksum, id, 0, 8 random      answer: the same of the other type
-package echo
+package ping
 
 import (
 	"context"
@@ -95,7 +95,7 @@ func request(kind Kind, src, dst netip.Addr, t token) ([]byte, error) {
 	case ICMP:
 		return icmpRequest(src, dst, t)
 	}
-	return nil, errors.New("echo: no such kind of question")
+	return nil, errors.New("ping: no such kind of question")
 }
 
 func (d *Device) add(t token, q question) {

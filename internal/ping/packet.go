@@ -1,4 +1,4 @@
-package echo
+package ping
 
 import (
 	"encoding/binary"
@@ -39,7 +39,7 @@ func icmpRequest(src, dst netip.Addr, t token) ([]byte, error) {
 		binary.BigEndian.PutUint16(message[2:], checksum(pseudo, message))
 		return append(header6(src, dst, len(message)), message...), nil
 	}
-	return nil, errors.New("echo: the addresses are not both of one IP version")
+	return nil, errors.New("ping: the addresses are not both of one IP version")
 }
 
 // icmpMessage returns an echo message without its checksum: the identifier and
