@@ -36,6 +36,7 @@ func (c *Conn) handleDisco(packet discoPacket) {
 func (c *Conn) handleDirect(p *peer, packet discoPacket, message disco.Message) {
 	from := packet.addr
 	if packet.by != nil {
+		packet.by.heard = time.Now()
 		c.adopt(p, packet.by, from)
 	}
 	switch m := message.(type) {

@@ -29,7 +29,7 @@ func (c *Conn) happened(p *peer, event func(*path.Peer, time.Time) path.Output) 
 	c.carryOut(p, now, out)
 	c.greet(p, now)
 	c.lookForSearch(p, now)
-	c.tidySide(p)
+	c.tidySide(p, now)
 	c.routeTo(p)
 	c.schedule.set(p, p.deadline())
 	c.setPathTimer()
@@ -37,10 +37,11 @@ func (c *Conn) happened(p *peer, event func(*path.Peer, time.Time) path.Output) 
 }
 
 // deadline returns when to look at the peer's paths again, or zero.
-func (p *peer) deadline() time.Time {
-	at, search := p.path.Deadline(), p.search.plan.Deadline()
-	if at.IsZero() || !search.IsZero() && search.Before(at) {
-		return search
+func (p *peer) deadline() (at time.Time) {
+	for _, due := range [...]time.Time{p.path.Deadline(), p.search.plan.Deadline(), p.sideEnd()} {
+		if at.IsZero() || !due.IsZero() && due.Before(at) {
+			at = due
+		}
 	}
 	return at
 }
@@ -171,7 +172,7 @@ func (c *Conn) routeTo(p *peer) {
 		next.region = next.spare
 	}
 	if p.side != nil && p.side.peer == way.Direct {
-		next.by = p.side.conn
+		next.by = p.side.forData()
 	}
 	if c.sockets.none() {
 		next.wake = math.MaxInt // there is nothing to do about paths

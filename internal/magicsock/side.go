@@ -20,14 +20,23 @@ import (
 //	                └──────────► loop, if disco
 type sideSocket struct {
 	pc     net.PacketConn
-	conn   *udp.Conn      // sends; owned by the loop
-	peer   netip.AddrPort // where it reaches the peer; owned by the loop; zero: not yet
 	widen  chan *udp.Conn // to the goroutine: read by this from now on
 	closed chan struct{}
+
+	// Owned by the loop.
+	conn  *udp.Conn      // sends
+	wide  bool           // it has been made one for data
+	peer  netip.AddrPort // where it reaches the peer; zero: not yet
+	heard time.Time      // the last disco message that came by it
 }
 
 // Messages that come before a socket has become a way are no larger.
 const searchRead = 2 << 10
+
+// sideLinger is how long a side socket that we have no more use for stays open
+// after the peer's last ping. The peer, which sees to its own paths, may send by
+// it for as long as it trusts it, which is less.
+const sideLinger = 10 * time.Second
 
 // openSide makes a socket one of ours, and has it read.
 func (c *Conn) openSide(pc net.PacketConn) *sideSocket {
@@ -42,15 +51,17 @@ func (s *sideSocket) close() {
 	s.pc.Close()
 }
 
-// become makes the socket the way to a peer, at an address: from now on it
-// carries data.
-func (s *sideSocket) become(peer netip.AddrPort) {
-	if !s.peer.IsValid() {
+// forData returns the socket as one for data, with what makes that fast. It is
+// some megabytes, so only a way that is proven gets it: a peer can make any
+// number of sockets look like one.
+func (s *sideSocket) forData() *udp.Conn {
+	if !s.wide {
+		s.wide = true
 		s.conn = udp.New(s.pc)
 		s.widen <- s.conn
 		s.conn.SetReadDeadline(time.Unix(1, 0)) // the reader returns to find it
 	}
-	s.peer = peer
+	return s.conn
 }
 
 // readSide reads a side socket until it is closed.
@@ -134,21 +145,28 @@ func (c *Conn) adopt(p *peer, s *sideSocket, from netip.AddrPort) {
 	if works || s != p.side && !p.search.has(s) {
 		return
 	}
-	p.side = s
-	s.become(from)
+	p.side, s.peer = s, from
 }
 
-// tidySide closes the side socket of a peer that has a better path, or none and
-// is not in use: the NAT has forgotten the socket, too.
-func (c *Conn) tidySide(p *peer) {
+// tidySide closes the side socket of a peer when neither side needs it.
+func (c *Conn) tidySide(p *peer, now time.Time) {
+	if at := p.sideEnd(); !at.IsZero() && !now.Before(at) {
+		p.dropSide()
+	}
+}
+
+// sideEnd returns when to close the side socket of a peer that has a better
+// path, or none and is not in use: the NAT has forgotten the socket, too. It is
+// zero while there is no such socket.
+func (p *peer) sideEnd() time.Time {
 	if p.side == nil || p.search.plan.Running() {
-		return
+		return time.Time{}
 	}
 	direct := p.path.Route().Direct
 	if direct == p.side.peer || !direct.IsValid() && p.path.Active() {
-		return
+		return time.Time{}
 	}
-	p.dropSide()
+	return p.side.heard.Add(sideLinger)
 }
 
 func (p *peer) dropSide() {
