@@ -64,4 +64,5 @@ soak: FUZZTIME = 2m
 soak: fuzz
 	go test -race -count=20 ./...
 	go test -count=1 -timeout 60m -v -run 'TestSoak$$' ./internal/magicsock -soak 12h
+	go test -count=1 -timeout 30m -v -run ConnectionsSurvive . -soak 10m
 	cd interop && go test -count=1 -timeout 60m -run NATLaboratory -rounds 20 -parallel 1
