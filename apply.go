@@ -27,7 +27,7 @@ func (n *node) apply(m *netmap.Map, now time.Time) error {
 	peers := reachablePeers(m, now)
 	n.magic.SetDERPMap(m.DERPMap)
 	n.magic.SetPeers(magicPeers(peers))
-	return n.wg.SetPeers(wgPeers(peers))
+	return n.wg.SetPeers(n.cfg.routes.wgPeers(m, peers, now))
 }
 
 // setMTUs lets the stack know how large packets to peers may be, of those whose
@@ -68,7 +68,11 @@ func (n *node) compileFilter(m *netmap.Map) *filter.Filter {
 	if !m.FilterKnown {
 		return nil
 	}
-	f, err := filter.Compile(filter.Config{Rules: m.Rules, Local: m.Self.Addresses, Peers: m.Peers})
+	f, err := filter.Compile(filter.Config{
+		Rules: m.Rules,
+		Local: n.cfg.routes.local(m.Self, n.host.monitor.State().Addrs),
+		Peers: m.Peers,
+	})
 	if err != nil {
 		n.cfg.log.Warn("entries of the packet filter are left out", "err", err)
 	}
@@ -117,17 +121,26 @@ func magicPeers(nodes []*tailcfg.Node) []magicsock.Peer {
 	return peers
 }
 
-// wgPeers cuts what is behind a peer to its own addresses: routes through it
-// are the user's decision, which there is no way to take yet.
-func wgPeers(nodes []*tailcfg.Node) []wg.Peer {
+// wgPeers says what is behind each of the peers with which we exchange packets.
+func (r routes) wgPeers(m *netmap.Map, nodes []*tailcfg.Node, now time.Time) []wg.Peer {
+	none := withheld(m, now)
+	exit, _ := r.exit(m)
 	peers := make([]wg.Peer, len(nodes))
 	for i, p := range nodes {
 		peers[i].Key = p.Key
-		for _, allowed := range p.AllowedIPs {
-			if slices.Contains(p.Addresses, allowed) {
-				peers[i].AllowedIPs = append(peers[i].AllowedIPs, allowed)
+		for _, offered := range p.AllowedIPs {
+			if r.accepts(p, offered, exit) {
+				peers[i].AllowedIPs = append(peers[i].AllowedIPs, without(offered, none)...)
 			}
 		}
 	}
 	return peers
+}
+
+// renewFilter puts the filter into force anew when it depends on the host's
+// network: an exit node does not lead to it.
+func (n *node) renewFilter() {
+	if m := n.view.load().netMap; m != nil && slices.ContainsFunc(n.cfg.routes.advertise, isDefault) && n.tun.Filter() != nil {
+		n.tun.SetFilter(n.compileFilter(m))
+	}
 }

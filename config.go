@@ -27,6 +27,9 @@ type config struct {
 	ephemeral     bool
 	store         Store
 	advertiseTags []string
+	routes        routes
+	router        *Router
+	fallbacks     *fallbacks
 	log           *slog.Logger
 	onAuthURL     func(url string)
 	allowUnsigned bool
@@ -46,6 +49,8 @@ func (s *Server) config() (config, error) {
 		ephemeral:     s.Ephemeral,
 		store:         s.Store,
 		advertiseTags: slices.Clone(s.AdvertiseTags),
+		router:        s.Router,
+		fallbacks:     &s.fallbacks,
 		log:           s.Logger,
 		onAuthURL:     s.OnAuthURL,
 		allowUnsigned: s.AllowUnsignedPeers,
@@ -71,6 +76,9 @@ func (s *Server) config() (config, error) {
 		if cfg.controlKey, err = key.ParseMachinePublic(s.ControlKey); err != nil {
 			return config{}, fmt.Errorf("ControlKey: %w", err)
 		}
+	}
+	if cfg.routes, err = s.routes(); err != nil {
+		return config{}, err
 	}
 	if cfg.store == nil {
 		if cfg.store, err = s.defaultStore(); err != nil {

@@ -2,15 +2,10 @@ package meshnet
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
-
-	"github.com/meshnet-go/meshnet/internal/netmap"
 )
 
 // Dial connects to an address of the mesh. The networks are "tcp", "tcp4",
@@ -20,8 +15,9 @@ import (
 //
 // Dial starts the node if need be and waits for it like [Server.Up]; ctx bounds
 // all of that, and nothing after it. It never leaves the mesh: names that the
-// mesh does not know are not asked of the host, and addresses that no peer has
-// are an error. Failures are [*net.OpError]; inside is a [*net.DNSError] for a
+// mesh does not know are not asked of the host, and addresses that are neither a
+// peer's, nor behind one by [Server.AcceptRoutes] or [Server.ExitNode], are an
+// error. Failures are [*net.OpError]; inside is a [*net.DNSError] for a
 // name that is not found, and what Up would return when the node cannot come
 // up.
 func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -45,7 +41,7 @@ func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, e
 		return fail(nil, err)
 	}
 	dst := netip.AddrPortFrom(ip, port)
-	if err := reachable(v.netMap, ip, time.Now()); err != nil {
+	if err := n.cfg.routes.reachable(v.netMap, ip, time.Now()); err != nil {
 		return fail(netAddr(proto, dst), err)
 	}
 	return n.dial(ctx, proto, dst)
@@ -149,19 +145,6 @@ func (v view) choose(candidates []netip.Addr, family int) (netip.Addr, bool) {
 		}
 	}
 	return netip.Addr{}, false
-}
-
-// reachable tells at once what would otherwise be a timeout: packets for an
-// address that is nobody's go nowhere.
-func reachable(m *netmap.Map, ip netip.Addr, now time.Time) error {
-	peer, ok := m.ByAddr(ip)
-	if !ok {
-		return fmt.Errorf("no node of the mesh has the address %v: %w", ip, syscall.ENETUNREACH)
-	}
-	if why := cutOff(m, peer, now); why != "" {
-		return fmt.Errorf("%s %s: %w", strings.TrimSuffix(peer.Name, "."), why, syscall.EHOSTUNREACH)
-	}
-	return nil
 }
 
 func netAddr(proto string, a netip.AddrPort) net.Addr {

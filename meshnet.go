@@ -89,6 +89,33 @@ type Server struct {
 	// from the auth key, and refuses a node that sends both.)
 	AdvertiseTags []string
 
+	// AcceptRoutes sends to subnet routers what is meant for addresses behind
+	// them, so that [Server.Dial] reaches those; the coordinator says who is
+	// router for what. Without it a peer is reached at its own addresses alone.
+	AcceptRoutes bool
+
+	// ExitNode is the name or address of the peer through which Dial reaches the
+	// Internet: every address that nothing else leads to. While it is no peer, or
+	// offers no such thing, those addresses are unreachable. What the host or
+	// other programs send is not concerned.
+	ExitNode string
+
+	// AdvertiseRoutes offers the way to addresses behind this node, such as
+	// those of the network that its host is in. Peers use it when the
+	// coordinator has approved it and they accept routes, and the mesh's policy
+	// says who may connect to what there. What they send is the Router's, or
+	// that of the fallback handlers.
+	AdvertiseRoutes []netip.Prefix
+
+	// AdvertiseExitNode offers the way to the Internet in the same manner. The
+	// host itself, its own networks and private addresses are not part of it:
+	// they take AdvertiseRoutes.
+	AdvertiseExitNode bool
+
+	// Router takes what peers send through this node to where it goes. Nil
+	// leaves it to the fallback handlers, and what these do not want is refused.
+	Router *Router
+
 	// Logger receives the log; nil is silent. Keys are never logged.
 	Logger *slog.Logger
 
@@ -109,6 +136,8 @@ type Server struct {
 	node     *node     // nil until started
 	loopback *loopback // nil until asked for
 	closed   bool
+
+	fallbacks fallbacks
 }
 
 // Start begins to bring the node up and returns without waiting for it. It is

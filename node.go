@@ -36,6 +36,8 @@ type node struct {
 	magic *magicsock.Conn
 	host  *hostNet
 
+	passage *passage // serves what nobody listens for
+
 	retry   chan struct{} // asks run to try again after a failure; holds one
 	cancel  context.CancelFunc
 	stopped chan struct{} // closed when run has returned
@@ -69,7 +71,7 @@ func newNode(cfg config) (*node, error) {
 }
 
 func (n *node) makeParts() (err error) {
-	n.stack, err = netstack.New(netstack.Config{MTU: overlayMTU, Logger: n.cfg.log})
+	n.stack, err = netstack.New(netstack.Config{MTU: overlayMTU, Logger: n.cfg.log, Transit: len(n.cfg.routes.advertise) > 0})
 	if err != nil {
 		return err
 	}
@@ -94,8 +96,10 @@ func (n *node) makeParts() (err error) {
 	}
 	if err != nil {
 		n.closeParts()
+		return err
 	}
-	return err
+	n.passage = newPassage(n)
+	return nil
 }
 
 // closeParts closes from the outside in, so that nobody writes to what is gone.
@@ -105,6 +109,9 @@ func (n *node) closeParts() {
 	}
 	n.magic.Close()
 	n.stack.Close()
+	if n.passage != nil {
+		n.passage.wait()
+	}
 	n.host.close()
 }
 

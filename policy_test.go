@@ -231,12 +231,6 @@ func TestRoutesThroughPeersAreNotTaken(t *testing.T) {
 
 func TestAllowedIPsAreCutToTheirOwn(t *testing.T) {
 	k := key.NewNode().Public()
-	prefixes := func(text string) (list []netip.Prefix) {
-		for _, p := range strings.Fields(text) {
-			list = append(list, netip.MustParsePrefix(p))
-		}
-		return list
-	}
 	for _, tt := range []struct{ why, addresses, allowed, want string }{
 		{"its own addresses", "100.64.0.2/32 fd7a::2/128", "100.64.0.2/32 fd7a::2/128", "100.64.0.2/32 fd7a::2/128"},
 		{"a network around them", "100.64.0.2/32", "100.64.0.0/24 100.64.0.2/32", "100.64.0.2/32"},
@@ -244,7 +238,8 @@ func TestAllowedIPsAreCutToTheirOwn(t *testing.T) {
 		{"another's address", "100.64.0.2/32", "100.64.0.3/32 100.64.0.2/32", "100.64.0.2/32"},
 		{"an address that it may not use", "100.64.0.2/32 fd7a::2/128", "100.64.0.2/32", "100.64.0.2/32"},
 	} {
-		got := wgPeers([]*tailcfg.Node{{Key: k, Addresses: prefixes(tt.addresses), AllowedIPs: prefixes(tt.allowed)}})
+		peer := &tailcfg.Node{Key: k, Addresses: prefixes(tt.addresses), AllowedIPs: prefixes(tt.allowed)}
+		got := routes{}.wgPeers(&netmap.Map{Self: new(tailcfg.Node), Peers: []*tailcfg.Node{peer}}, []*tailcfg.Node{peer}, time.Now())
 		want := wg.Peer{Key: k, AllowedIPs: prefixes(tt.want)}
 		if got[0].Key != want.Key || !slices.Equal(got[0].AllowedIPs, want.AllowedIPs) {
 			t.Errorf("%s: %v becomes %v, want %v", tt.why, tt.allowed, got[0].AllowedIPs, tt.want)

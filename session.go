@@ -52,6 +52,7 @@ func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined
 			n.magic.SetHost(n.host.host())
 			session.SetState(n.state())
 		case <-n.host.monitor.Changed():
+			n.renewFilter()
 			n.magic.SetHost(n.host.host())
 			n.magic.NetworkChanged()
 			n.host.seekMapping(n.host.behindNAT, n.magic.Port())
@@ -87,6 +88,7 @@ func (n *node) state() control.State {
 			App:         "meshnet",
 			Userspace:   &userspace,
 			RequestTags: n.cfg.advertiseTags,
+			RoutableIPs: n.cfg.routes.advertise,
 			NetInfo:     n.host.netInfo(local.NetInfo),
 		},
 	}

@@ -104,7 +104,7 @@ func New(cfg Config) (*Stack, error) {
 	}
 	s.addrs.Store(&[]netip.Addr{})
 	s.strays = newStrays(s)
-	s.strays.of(ip)
+	s.strays.of(ip, true)
 	if !cfg.Transit {
 		return s, nil
 	}

@@ -34,6 +34,7 @@ const (
 type Stray struct {
 	Network  string         // NetworkTCP, NetworkUDP or NetworkPing
 	Src, Dst netip.AddrPort // the ports of an echo request are 0
+	Own      bool           // Dst is an address of ours
 
 	request request
 	place   *place
@@ -94,14 +95,15 @@ func newStrays(s *Stack) *strays {
 	}
 }
 
-// of makes st the strays of ip, one of the stacks.
-func (st *strays) of(ip *stack.Stack) {
-	connections := tcp.NewForwarder(ip, tcpBufferDefault, MaxStrays, st.handleSYN)
+// of makes st the strays of ip, one of the stacks: of the one with our own
+// addresses, or of the other.
+func (st *strays) of(ip *stack.Stack, own bool) {
+	connections := tcp.NewForwarder(ip, tcpBufferDefault, MaxStrays, func(r *tcp.ForwarderRequest) { st.handleSYN(r, own) })
 	ip.SetTransportProtocolHandler(tcp.ProtocolNumber, func(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
 		return st.takeTCP(connections, id, pkt)
 	})
 	ip.SetTransportProtocolHandler(udp.ProtocolNumber, func(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
-		return st.takeUDP(ip, id, pkt)
+		return st.takeUDP(ip, own, id, pkt)
 	})
 }
 

@@ -24,12 +24,13 @@ func (st *strays) takeTCP(connections *tcp.Forwarder, id stack.TransportEndpoint
 // handleSYN runs in a goroutine of its own, of which there are MaxStrays at
 // most. gVisor ignores further SYNs of the same connection until the request is
 // complete.
-func (st *strays) handleSYN(r *tcp.ForwarderRequest) {
+func (st *strays) handleSYN(r *tcp.ForwarderRequest, own bool) {
 	id := r.ID()
 	stray := &Stray{
 		Network: NetworkTCP,
 		Src:     netip.AddrPortFrom(fromTCPIP(id.RemoteAddress), id.RemotePort),
 		Dst:     netip.AddrPortFrom(fromTCPIP(id.LocalAddress), id.LocalPort),
+		Own:     own,
 	}
 	stray.place = st.claim(stray.Src.Addr())
 	if stray.place == nil {

@@ -13,7 +13,7 @@ import (
 // takeUDP is gVisor's handler for datagrams that are no socket's. Of those that
 // it does not take the sender is told. What follows the first one of a flow
 // before that is accepted is lost.
-func (st *strays) takeUDP(ip *stack.Stack, id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+func (st *strays) takeUDP(ip *stack.Stack, own bool, id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
 	if !st.wanted[kindUDP].Load() {
 		return false
 	}
@@ -24,6 +24,7 @@ func (st *strays) takeUDP(ip *stack.Stack, id stack.TransportEndpointID, pkt *st
 		Network: NetworkUDP,
 		Src:     netip.AddrPortFrom(fromTCPIP(id.RemoteAddress), id.RemotePort),
 		Dst:     netip.AddrPortFrom(fromTCPIP(id.LocalAddress), id.LocalPort),
+		Own:     own,
 	}
 	stray.place = st.claim(stray.Src.Addr())
 	if stray.place == nil {

@@ -33,7 +33,7 @@ func newTransit(s *Stack, mtu int) (*transit, error) {
 	ip.SetPromiscuousMode(nicID, true) // these fail for unknown interfaces
 	ip.SetSpoofing(nicID, true)
 	t.ip = ip
-	t.strays.of(ip)
+	t.strays.of(ip, false)
 	return t, nil
 }
 
