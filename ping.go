@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/meshnet-go/meshnet/internal/ping"
 	"github.com/meshnet-go/meshnet/internal/netmap"
+	"github.com/meshnet-go/meshnet/internal/ping"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
@@ -61,7 +61,7 @@ func (s *Server) Ping(ctx context.Context, ip netip.Addr, kind PingKind) (*PingR
 		return fail(err)
 	}
 	ip = ip.Unmap()
-	if err := reachable(v.netMap, ip, time.Now()); err != nil {
+	if err := (routes{}).reachable(v.netMap, ip, time.Now()); err != nil { // routes lead to no node
 		return fail(err)
 	}
 	p, _ := v.netMap.ByAddr(ip)

@@ -180,7 +180,7 @@ func (r routes) reachable(m *netmap.Map, ip netip.Addr, now time.Time) error {
 // unreachable says why no peer leads to an address.
 func (r routes) unreachable(m *netmap.Map, ip netip.Addr) error {
 	if r.exitNode == "" {
-		return fmt.Errorf("no node of the mesh has the address %v, or a route to it that is accepted: %w", ip, syscall.ENETUNREACH)
+		return fmt.Errorf("no node of the mesh has the address %v, nor does a route that is accepted lead to it: %w", ip, syscall.ENETUNREACH)
 	}
 	why := "cannot be used as one"
 	if exit, ok := r.exit(m); !ok {

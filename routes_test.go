@@ -61,14 +61,14 @@ func TestWhereARouteLeads(t *testing.T) {
 		want   string // the peer, or what the error says
 	}{
 		{routes{}, "100.64.0.2", "plain"},
-		{routes{}, "10.0.0.1", "a route to it that is accepted"},
+		{routes{}, "10.0.0.1", "nor does a route that is accepted"},
 		{routes{accept: true}, "10.0.0.1", "office"},
 		{routes{accept: true}, "10.1.0.1", "lab"},
 		{routes{accept: true}, "10.9.0.1", "office"},
 		{routes{accept: true}, "192.168.1.1", "office"}, // the first of two
 		{routes{accept: true}, "192.168.1.9", "office"},
-		{routes{accept: true}, "172.16.0.1", "a route to it that is accepted"},
-		{routes{accept: true}, "8.8.8.8", "a route to it that is accepted"},
+		{routes{accept: true}, "172.16.0.1", "nor does a route that is accepted"},
+		{routes{accept: true}, "8.8.8.8", "nor does a route that is accepted"},
 		{routes{accept: true}, "100.64.0.7", "gone.mesh has an expired key"},
 		{routes{exitNode: "exit"}, "8.8.8.8", "exit"},
 		{routes{exitNode: "exit"}, "10.0.0.1", "exit"},
