@@ -35,31 +35,42 @@ func (c *Conn) handleDisco(packet discoPacket) {
 // handleDirect acts on a message that came from an address on the underlay.
 func (c *Conn) handleDirect(p *peer, packet discoPacket, message disco.Message) {
 	from := packet.addr
-	if packet.by != nil {
-		packet.by.heard = time.Now()
-		c.adopt(p, packet.by, from)
-	}
 	switch m := message.(type) {
 	case disco.Ping:
 		p = c.owner(p, m)
+		c.cameBy(p, packet)
 		// First the table, then the pong: the peer sends data when it has the
 		// pong, and by then we know who is at that address.
 		c.addrs.set(from, p)
 		c.pongDirect(p, packet, m.TxID)
 		c.happened(p, func(path *path.Peer, now time.Time) path.Output { return path.HandlePing(now, from) })
 	case disco.Pong:
-		if c.asked.answered(p, m.TxID, Pong{Direct: from}) {
-			return
-		}
-		answered := c.happened(p, func(path *path.Peer, now time.Time) path.Output {
-			return path.HandlePong(now, from, m.TxID)
-		})
-		if answered {
-			c.addrs.set(from, p)
+		// Of those with the disco key one has been pinged; the pong does not say
+		// which.
+		for _, p := range (*c.discos.Load())[p.disco] {
+			if c.pongCame(p, packet, m.TxID) {
+				return
+			}
 		}
 	case disco.CallMeMaybe, disco.Hello:
 		// Only a relay says truly who sent it.
 	}
+}
+
+// pongCame acts on a pong, and reports whether p was pinged for it.
+func (c *Conn) pongCame(p *peer, packet discoPacket, tx disco.TxID) bool {
+	from := packet.addr
+	c.cameBy(p, packet)
+	if c.asked.answered(p, tx, Pong{Direct: from}) {
+		return true
+	}
+	answered := c.happened(p, func(path *path.Peer, now time.Time) path.Output {
+		return path.HandlePong(now, from, tx)
+	})
+	if answered {
+		c.addrs.set(from, p)
+	}
+	return answered
 }
 
 // owner returns the peer that a ping is from, of those that share a disco key

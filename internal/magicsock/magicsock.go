@@ -60,11 +60,11 @@ type Conn struct {
 	sockets     sockets
 	moreSockets listenFunc // for port probing; nil: none
 
-	peers   atomic.Pointer[peerTable]                 // written by the loop
-	discos  atomic.Pointer[map[key.DiscoPublic]*peer] // the same peers; written by the loop
-	addrs   addrBook                                  // written by the loop
-	local   atomic.Pointer[Local]                     // written by the loop
-	changed chan struct{}                             // holds one
+	peers   atomic.Pointer[peerTable]  // written by the loop
+	discos  atomic.Pointer[discoTable] // the same peers; written by the loop
+	addrs   addrBook                   // written by the loop
+	local   atomic.Pointer[Local]      // written by the loop
+	changed chan struct{}              // holds one
 
 	// To the loop. What senders and receivers have for it is dropped when it is
 	// busy.
@@ -168,7 +168,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		c.moreSockets = cfg.ListenPacket
 	}
 	c.peers.Store(&peerTable{})
-	c.discos.Store(&map[key.DiscoPublic]*peer{})
+	c.discos.Store(&discoTable{})
 	c.local.Store(&Local{NetInfo: new(tailcfg.NetInfo)})
 	go c.loop()
 	return c
@@ -208,6 +208,7 @@ func (c *Conn) SetDERPMap(m *derpmap.Map) {
 // after [Conn.PeersReady].
 func (c *Conn) SetPeers(peers []Peer) {
 	c.do(func() {
+		c.endRestarted(peers)
 		table, gone := c.peers.Load().with(peers)
 		discos := table.byDisco()
 		c.peers.Store(&table)

@@ -100,13 +100,15 @@ func (p *peer) update(to Peer) {
 	p.named = to.Endpoints
 }
 
-// byDisco returns the peers by disco key. Of several with one key, as when a
-// node has just changed its node key, it has any.
-func (t peerTable) byDisco() map[key.DiscoPublic]*peer {
-	found := make(map[key.DiscoPublic]*peer, len(t))
+// discoTable has the peers by disco key, which several have when a node has just
+// changed its node key, or says that it has another's.
+type discoTable map[key.DiscoPublic][]*peer
+
+func (t peerTable) byDisco() discoTable {
+	found := make(discoTable, len(t))
 	for _, p := range t {
 		if !p.disco.IsZero() {
-			found[p.disco] = p
+			found[p.disco] = append(found[p.disco], p)
 		}
 	}
 	return found

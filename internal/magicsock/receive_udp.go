@@ -103,12 +103,12 @@ func (c *Conn) deliverUDP(packet []byte, from netip.AddrPort, by *sideSocket) {
 	if !ok || len(c.messages) == cap(c.messages) {
 		return
 	}
-	p := (*c.discos.Load())[sender]
-	if p == nil {
+	peers := (*c.discos.Load())[sender]
+	if len(peers) == 0 {
 		return
 	}
 	select {
-	case c.messages <- discoPacket{from: p, addr: from, by: by, data: append([]byte(nil), packet...)}:
+	case c.messages <- discoPacket{from: peers[0], addr: from, by: by, data: append([]byte(nil), packet...)}:
 	default:
 	}
 }

@@ -57,11 +57,16 @@ func (c *Conn) lookForSearch(p *peer, now time.Time) {
 }
 
 func (c *Conn) wantsSearch(p *peer, now time.Time) bool {
-	if c.searching != nil || p.greeting.heard == nil || !p.path.Stuck() || now.Sub(p.search.asked) < askInterval {
+	if !c.canSearch() || p.greeting.heard == nil || !p.path.Stuck() || now.Sub(p.search.asked) < askInterval {
 		return false
 	}
 	_, ok := side(c.nat(), p.greeting.heard.NAT)
-	return ok && c.moreSockets != nil && p.search.plan.Ready(now)
+	return ok && p.search.plan.Ready(now)
+}
+
+// canSearch reports whether we could take part in a search now.
+func (c *Conn) canSearch() bool {
+	return c.searching == nil && c.moreSockets != nil && c.sockets.v4 != nil
 }
 
 // side returns the part of a node in a search, and whether there can be one:
@@ -88,10 +93,22 @@ func hardness(nat disco.NAT) int {
 	return 1
 }
 
+// endRestarted ends what was for processes that have given way to others: of
+// those that are peers, the ones that now have another disco key.
+func (c *Conn) endRestarted(peers []Peer) {
+	table := *c.peers.Load()
+	for _, now := range peers {
+		if p := table[now.Key]; p != nil && p.disco != now.Disco {
+			c.closeSidesOf(p)
+			p.search = search{}
+		}
+	}
+}
+
 // beginSearch takes part in a search that a peer asks for, if it needs one.
 func (c *Conn) beginSearch(p *peer, now time.Time, theirs disco.Hello) {
 	side, ok := side(c.nat(), theirs.NAT)
-	if !ok || c.moreSockets == nil || c.sockets.v4 == nil || c.searching != nil || p.path.Route().Direct.IsValid() {
+	if !ok || !c.canSearch() || !p.path.Active() || p.path.Route().Direct.IsValid() {
 		return
 	}
 	to, seen := target(theirs.Public)

@@ -138,14 +138,17 @@ func (in *arrivals) takeAll(to *received) {
 	in.taken <- struct{}{}
 }
 
-// adopt makes a side socket the way to a peer, after a disco message of the peer
-// came by it: what the socket was opened for. A way that works is kept.
-func (c *Conn) adopt(p *peer, s *sideSocket, from netip.AddrPort) {
-	works := p.side != nil && p.path.Route().Direct == p.side.peer
-	if works || s != p.side && !p.search.has(s) {
+// cameBy makes a side socket the way to a peer, after a disco message of the
+// peer came by it: what the socket was opened for. A way that works is kept.
+func (c *Conn) cameBy(p *peer, packet discoPacket) {
+	s := packet.by
+	if s == nil || s != p.side && !p.search.has(s) {
 		return
 	}
-	p.side, s.peer = s, from
+	s.heard = time.Now()
+	if works := p.side != nil && p.path.Route().Direct == p.side.peer; !works {
+		p.side, s.peer = s, packet.addr
+	}
 }
 
 // tidySide closes the side socket of a peer when neither side needs it.

@@ -78,6 +78,12 @@ func (g *pinger) send(to net.Addr, m disco.Message) {
 	synctest.Wait()
 }
 
+// use says that something was sent to a peer.
+func use(c *Conn, p *peer) {
+	p.sent.Store(sentSmall)
+	c.do(func() { c.happened(p, (*path.Peer).Tick) })
+}
+
 // search has a Conn search the pinger from side sockets, for a while.
 func (g *pinger) search(c *Conn, p *peer) {
 	c.do(func() {
@@ -134,16 +140,12 @@ func TestSideSocketLingers(t *testing.T) {
 		w := new(wire)
 		c, g, p := newPinger(t, w, "198.51.100.2")
 		old := *g
-		use := func() {
-			p.sent.Store(sentSmall)
-			c.do(func() { c.happened(p, (*path.Peer).Tick) })
-		}
 		goes := func() (to netip.AddrPort, side bool) {
 			info, _ := c.PeerInfo(g.key.Public())
 			c.do(func() { side = p.side != nil })
 			return info.Direct, side
 		}
-		use()
+		use(c, p)
 		g.search(c, p)
 		var ours net.Addr
 		for from, tx := range g.pings() {
@@ -169,12 +171,59 @@ func TestSideSocketLingers(t *testing.T) {
 			for from, tx := range g.pings() {
 				g.send(from, disco.Pong{TxID: tx})
 			}
-			use()
+			use(c, p)
 		}
 		time.Sleep(sideLinger)
 		synctest.Wait()
 		if _, side := goes(); side {
 			t.Error("a side socket stays that nobody uses")
+		}
+	})
+}
+
+// A peer with another disco key is another process, behind another NAT maybe.
+func TestSearchEndsWithThePeersProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := new(wire)
+		c, g, p := newPinger(t, w, "198.51.100.2")
+		g.search(c, p)
+		if sockets, _ := wide(c, p); sockets == 0 {
+			t.Fatal("there is no search")
+		}
+		c.SetPeers([]Peer{{Key: g.key.Public(), Disco: key.NewDisco().Public()}})
+		g.pings()
+		time.Sleep(time.Second)
+		sockets, _ := wide(c, p)
+		c.do(func() {
+			if sockets != 0 || c.searching != nil || p.search.plan.Running() {
+				t.Errorf("the search goes on, with %d sockets", sockets)
+			}
+		})
+		if n := len(g.socket.(*wireSocket).in); n != 0 {
+			t.Errorf("%d packets came to where the process was", n)
+		}
+	})
+}
+
+// Whoever says that it has another's disco key does not keep us from the other.
+func TestSharedDiscoKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := new(wire)
+		c, g, _ := newPinger(t, w, "198.51.100.2")
+		twins := make([]Peer, 2)
+		for i := range twins {
+			addr := g.socket.(*wireSocket).addr
+			twins[i] = Peer{Key: key.NewNode().Public(), Disco: g.disco.Public(), Endpoints: []netip.AddrPort{addr}}
+		}
+		c.SetPeers(twins)
+		for _, twin := range twins {
+			use(c, (*c.peers.Load())[twin.Key])
+			for from, tx := range g.pings() {
+				g.send(from, disco.Pong{TxID: tx})
+			}
+			if info, _ := c.PeerInfo(twin.Key); !info.Direct.IsValid() {
+				t.Error("the pong of one is not taken for its own")
+			}
 		}
 	})
 }
