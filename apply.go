@@ -27,19 +27,25 @@ func (n *node) apply(m *netmap.Map, now time.Time) error {
 	peers := reachablePeers(m, now)
 	n.magic.SetDERPMap(m.DERPMap)
 	n.magic.SetPeers(magicPeers(peers))
+	n.setMTUs(m)
 	return n.wg.SetPeers(n.cfg.routes.wgPeers(m, peers, now))
 }
 
 // setMTUs lets the stack know how large packets to peers may be, of those whose
-// direct path carries more than others. messages are the sizes of WireGuard's.
-// It is for the peer's own addresses: who is behind it may take less.
-func (n *node) setMTUs(messages map[key.NodePublic]int) {
-	if n.mtus == nil && len(messages) == 0 || maps.Equal(n.mtus, messages) {
-		return
+// direct path carries more than others. It is called when paths change, and when
+// the map does, for addresses may have gone to somebody else.
+func (n *node) setMTUs(m *netmap.Map) {
+	raised := raisedMTUs(m, n.magic.Local().MTU)
+	if !maps.Equal(raised, n.raised) {
+		n.raised = raised
+		n.stack.SetMTUs(raised)
 	}
-	n.mtus = messages
+}
+
+// raisedMTUs returns the packets that peers' own addresses may be sent, by the
+// sizes of WireGuard's messages: who is behind a peer may take less.
+func raisedMTUs(m *netmap.Map, messages map[key.NodePublic]int) map[netip.Prefix]int {
 	raised := make(map[netip.Prefix]int, 2*len(messages))
-	m := n.view.load().netMap
 	for k, size := range messages {
 		peer, ok := m.ByKey(k)
 		if !ok {
@@ -49,7 +55,7 @@ func (n *node) setMTUs(messages map[key.NodePublic]int) {
 			raised[addr] = wg.PacketSize(size)
 		}
 	}
-	n.stack.SetMTUs(raised)
+	return raised
 }
 
 // cutAllOff ends the exchange of packets: the node is not in the mesh, and the

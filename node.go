@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/meshnet-go/meshnet/internal/control"
@@ -44,8 +45,8 @@ type node struct {
 
 	// Of run.
 	id     identity
-	judged time.Time              // when it was last decided whose key in the map has expired
-	mtus   map[key.NodePublic]int // that the stack knows; as in magicsock.Local
+	judged time.Time            // when it was last decided whose key in the map has expired
+	raised map[netip.Prefix]int // MTUs that the stack knows
 }
 
 func newNode(cfg config) (*node, error) {

@@ -43,7 +43,7 @@ func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined
 		case <-n.magic.Changed():
 			local := n.magic.Local()
 			n.view.update(func(v *view) { v.relay = local })
-			n.setMTUs(local.MTU)
+			n.setMTUs(n.view.load().netMap)
 			session.SetState(n.state())
 			if local.BehindNAT != n.host.behindNAT {
 				n.host.seekMapping(local.BehindNAT, n.magic.Port())
