@@ -1,6 +1,7 @@
 package meshtest
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/meshnet-go/meshnet"
@@ -8,7 +9,8 @@ import (
 )
 
 // A Link is how a node hangs on its network: the cable, or the radio. It treats
-// both directions alike. The zero value is a perfect one.
+// both directions alike. The zero value is an Ethernet that
+// takes no time and loses nothing.
 type Link struct {
 	// Latency is how long a packet takes, one way.
 	Latency time.Duration
@@ -18,7 +20,9 @@ type Link struct {
 	// Loss is the part of packets that is lost, from 0 to 1. To connections
 	// with relays and coordinator it is delay, as TCP makes it.
 	Loss float64
-	// MTU is the longest IP packet, in bytes; longer ones vanish. 0 is no limit.
+	// MTU is the longest IP packet of UDP, in bytes; longer ones vanish, and are
+	// not cut into fragments. 0 is 1500, as nearly everywhere on the internet.
+	// Below 1360 not all that nodes send each other directly comes through.
 	MTU int
 	// BitsPerSecond is how fast it is; what would have to wait for more than
 	// 200 ms is dropped. 0 is no limit.
@@ -26,7 +30,7 @@ type Link struct {
 }
 
 func (l Link) quality() simnet.Quality {
-	return simnet.Quality{Latency: l.Latency, Jitter: l.Jitter, Loss: l.Loss, MTU: l.MTU, Rate: l.BitsPerSecond}
+	return simnet.Quality{Latency: l.Latency, Jitter: l.Jitter, Loss: l.Loss, MTU: cmp.Or(l.MTU, 1500), Rate: l.BitsPerSecond}
 }
 
 // SetLink changes a node's link, for what is sent from now on.

@@ -10,6 +10,7 @@ import (
 	"github.com/meshnet-go/meshnet"
 	"github.com/meshnet-go/meshnet/coord"
 	"github.com/meshnet-go/meshnet/internal/simnet"
+	"github.com/meshnet-go/meshnet/key"
 )
 
 // acquaintance bounds how long Node waits for nodes to know each other. What
@@ -175,12 +176,28 @@ func (m *Mesh) acquaint(node *meshnet.Server) {
 			continue
 		}
 		m.wait(ctx, func() bool {
-			there, sees := peer(node, other)
-			back, _ := peer(other, node)
+			_, sees := peer(node, other)
 			strangers := !sees || other.Status().State != meshnet.StateRunning
-			return strangers || there.Path != meshnet.Path{} && back.Path != meshnet.Path{}
+			return strangers || m.reaches(node, other) && m.reaches(other, node)
 		})
 	}
+}
+
+// reaches reports whether a node sends to another through the home region of
+// that, or directly. A relay that it chose without knowing would not do.
+func (m *Mesh) reaches(node, other *meshnet.Server) bool {
+	p, sees := peer(node, other)
+	return sees && (p.Path.Direct.IsValid() || p.Path.Relay != "" && p.Path.Relay == m.home(p.Key))
+}
+
+// home returns the code of the home region that a node has reported, or "".
+func (m *Mesh) home(node key.NodePublic) string {
+	for _, n := range m.Coordinator().Nodes() {
+		if n.Key == node && n.HomeDERP >= 1 && n.HomeDERP <= len(m.regions) {
+			return m.regions[n.HomeDERP-1].code
+		}
+	}
+	return ""
 }
 
 // peer returns what a node knows of another, if it sees that.
