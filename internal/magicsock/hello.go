@@ -96,7 +96,7 @@ const maxPublic = 8
 // a hard NAT the latest mappings, which show whether their ports follow a rule.
 func (c *Conn) public() (addrs []netip.AddrPort) {
 	if c.report.MappingVaries == netcheck.Yes {
-		for _, m := range slices.Backward(c.report.Mappings) {
+		for _, m := range slices.Backward(c.check.Report().Mappings) {
 			addrs = append(addrs, m.Addr)
 		}
 	} else {

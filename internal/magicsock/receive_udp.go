@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
 
@@ -24,7 +25,10 @@ func (c *Conn) receiver(u *udp.Conn, closed <-chan struct{}) conn.ReceiveFunc {
 		for {
 			n, err := u.ReadBatch(packets, sizes, from[:len(packets)])
 			if err != nil {
-				return 0, c.readError(err, closed)
+				if c.readAgain(err, closed) {
+					continue
+				}
+				return 0, net.ErrClosed
 			}
 			if c.sort(packets[:n], sizes, from, eps, nil) {
 				return n, nil
@@ -33,19 +37,27 @@ func (c *Conn) receiver(u *udp.Conn, closed <-chan struct{}) conn.ReceiveFunc {
 	}
 }
 
-// readError is what WireGuard is told: net.ErrClosed makes it stop reading.
-func (c *Conn) readError(err error, closed <-chan struct{}) error {
+// readPause is how long nothing is read from a socket after an error.
+const readPause = 100 * time.Millisecond
+
+// readAgain waits a moment after an error of a socket, and reports whether to
+// read on. WireGuard would end for good a goroutine that gets an error, and the
+// host may be short of memory, or its network down, for a while only.
+func (c *Conn) readAgain(err error, closed <-chan struct{}) bool {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return false // the bind is closed, even if it may have been opened again meanwhile
+	}
+	c.log.Debug("reading from a socket fails", "err", err)
+	pause := time.NewTimer(readPause)
+	defer pause.Stop()
 	select {
 	case <-closed:
-		return net.ErrClosed
+		return false
 	case <-c.ctx.Done():
-		return net.ErrClosed
-	default:
+		return false
+	case <-pause.C:
+		return true
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return net.ErrClosed // of an interrupt that has been resumed meanwhile
-	}
-	return err
 }
 
 // sort leaves to WireGuard what is WireGuard's, setting endpoints, and takes the

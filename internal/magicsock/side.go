@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
+	"golang.zx2c4.com/wireguard/device"
 
 	"github.com/meshnet-go/meshnet/internal/udp"
 )
@@ -96,7 +97,8 @@ type arrivals struct {
 	taken   chan struct{} // gets one when the packets are
 }
 
-const maxMessage = 64 << 10
+// maxMessage is how large WireGuard's messages can be here.
+const maxMessage = device.MaxMessageSize
 
 func newArrivals(n, size int) *arrivals {
 	a := &arrivals{
@@ -129,7 +131,8 @@ func (c *Conn) arrive(s *sideSocket, in *arrivals) bool {
 // takeAll hands arrivals to WireGuard.
 func (in *arrivals) takeAll(to *received) {
 	for i, packet := range in.packets[:in.n] {
-		if size := in.sizes[i]; size > 0 && to.n < len(to.packets) {
+		size := in.sizes[i]
+		if size > 0 && to.n < len(to.packets) && size <= len(to.packets[to.n]) {
 			to.sizes[to.n] = copy(to.packets[to.n], packet[:size])
 			to.eps[to.n] = in.eps[i]
 			to.n++

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +27,8 @@ type Conn struct {
 	pc   net.PacketConn
 	path path
 
-	whole sync.Mutex // held by WriteWhole
+	whole  sync.Mutex   // held by WriteWhole
+	wholes atomic.Int64 // its beginnings and ends
 }
 
 // path is how datagrams get into the socket and out of it.
@@ -69,9 +71,19 @@ func (c *Conn) ReadBatch(packets [][]byte, sizes []int, from []netip.AddrPort) (
 
 // WriteBatch sends packets to one address, in order, which costs least when
 // they are equally long. A packet that is too large for the network does not
-// keep the others from being sent, any other error does; the first is returned.
+// keep the others from being sent; any other error does. The first is returned.
+// Seldom, while [Conn.WriteWhole] is at work, some are sent twice.
 func (c *Conn) WriteBatch(packets [][]byte, to netip.AddrPort) error {
-	return c.path.write(packets, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
+	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+	before := c.wholes.Load()
+	err := c.path.write(packets, to)
+	if TooLarge(err) && (before%2 == 1 || c.wholes.Load() != before) {
+		// Perhaps only because of WriteWhole.
+		c.whole.Lock()
+		defer c.whole.Unlock()
+		err = c.path.write(packets, to)
+	}
+	return err
 }
 
 // LocalAddr returns the address of the socket, or the zero AddrPort when it

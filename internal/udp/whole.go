@@ -13,8 +13,6 @@ import (
 //
 // Where the host cannot do that the error is [errors.ErrUnsupported], and
 // nothing is sent. A socket that is not the host's sends as it always does.
-//
-// What other goroutines write at the same time may not be cut either.
 func (c *Conn) WriteWhole(packet []byte, to netip.AddrPort) error {
 	host, ok := c.pc.(syscall.Conn)
 	if !ok {
@@ -26,6 +24,8 @@ func (c *Conn) WriteWhole(packet []byte, to netip.AddrPort) error {
 	}
 	c.whole.Lock()
 	defer c.whole.Unlock()
+	c.wholes.Add(1)
+	defer c.wholes.Add(1)
 	var allow func()
 	if controlErr := raw.Control(func(fd uintptr) { allow, err = forbidFragments(fd) }); controlErr != nil {
 		err = controlErr
@@ -34,7 +34,7 @@ func (c *Conn) WriteWhole(packet []byte, to netip.AddrPort) error {
 		return fmt.Errorf("udp: forbidding fragments: %w", err)
 	}
 	defer raw.Control(func(uintptr) { allow() })
-	return c.WriteBatch([][]byte{packet}, to)
+	return c.path.write([][]byte{packet}, unmap(to))
 }
 
 // setEither is the outcome of setting an option for IPv4 and for IPv6: a
