@@ -15,9 +15,8 @@ import (
 const minVersion tailcfg.CapabilityVersion = 113
 
 // maxNodes bounds the tailnet, which anybody with a reusable auth key can make
-// grow. Every node is told of every other, so that many more would not work
-// well anyway.
-const maxNodes = 10_000
+// grow.
+const maxNodes = 20_000
 
 // refusal is a sentence that tells the person behind a node why it may not
 // join.

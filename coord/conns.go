@@ -3,12 +3,13 @@ package coord
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/meshnet-go/meshnet/key"
 )
 
 const (
-	maxConns = 8192 // at once
+	maxConns = maxNodes + 4*maxStrangers // at once
 	// maxStrangers is how many of them may be of machines that have no node:
 	// anybody can be one, and must not keep out those who are not.
 	maxStrangers = 1024
@@ -29,6 +30,7 @@ type conns struct {
 // machineConns are the connections of one machine. There is at least one.
 type machineConns struct {
 	conns  []*controlConn // oldest first
+	pace   pace           // of all its requests
 	member bool           // the machine has a node; else conns count as strangers
 }
 
@@ -66,6 +68,16 @@ func (c *conns) remove(conn *controlConn) {
 	if len(m.conns) == 0 {
 		delete(c.machines, conn.Peer())
 	}
+}
+
+// pace counts a request of the machine and returns how long it has to wait.
+func (c *conns) pace(machine key.MachinePublic, now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := c.machines[machine]; m != nil {
+		return m.pace.take(now)
+	}
+	return 0 // its connection has just ended
 }
 
 // joined says that a machine has a node now.

@@ -96,9 +96,12 @@ type Server struct {
 
 	noise *noiseServer
 	conns conns
-	ctx   context.Context // done when the server is closed
-	close func()
-	work  work // requests, connections and goroutines; Close waits for them
+	// handshakes holds one for each that is going on, and has room for as many
+	// as there may be.
+	handshakes chan struct{}
+	ctx        context.Context // done when the server is closed
+	close      func()
+	work       work // requests, connections and goroutines; Close waits for them
 
 	loop    loop
 	streams streams
@@ -113,6 +116,8 @@ func New(c Config) (*Server, error) {
 		domain: strings.ToLower(strings.Trim(c.Domain, ".")),
 		url:    strings.TrimSuffix(c.URL, "/"),
 		log:    c.Logger,
+
+		handshakes: make(chan struct{}, maxHandshakes),
 	}
 	if s.domain == "" {
 		s.domain = "mesh.internal"

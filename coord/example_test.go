@@ -2,6 +2,7 @@ package coord_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -71,4 +72,31 @@ func ExampleServer_CreateAuthKey() {
 		fmt.Println(k.Tags, k.Uses)
 	}
 	// Output: [tag:ci] 0
+}
+
+// A policy says who may reach whom, and has tests of its own.
+func ExampleServer_SetPolicy() {
+	c, err := coord.New(coord.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	ctx := context.Background()
+	err = c.SetPolicy(ctx, []byte(`{
+	"tagOwners": {"tag:web": [], "tag:db": []},
+	"acls": [
+		// only the web may ask the database
+		{"action": "accept", "src": ["tag:web"], "dst": ["tag:db:5432"]},
+	],
+	"tests": [{"src": "tag:web", "proto": "tcp", "accept": ["tag:db:22"]}],
+}`))
+	var bad coord.PolicyError
+	if errors.As(err, &bad) {
+		fmt.Println("line", bad.Line, "of the policy is wrong")
+	}
+	fmt.Println(c.Status().Policy)
+	// Output:
+	// line 7 of the policy is wrong
+	// every node may reach every other: there is no policy
 }

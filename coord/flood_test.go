@@ -83,6 +83,22 @@ func TestConnectionsOfAMachine(t *testing.T) {
 	})
 }
 
+// TestTooManyHandshakes has as many going on as there may be.
+func TestTooManyHandshakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := serve(t, Config{})
+		for range maxHandshakes {
+			ts.handshakes <- struct{}{}
+		}
+		m := ts.machine()
+		if _, err := m.upgrade(); err == nil || !strings.Contains(err.Error(), "503") {
+			t.Errorf("one more: %v, want that it is refused", err)
+		}
+		<-ts.handshakes
+		m.join("web", ts.reusable(AuthKeyOptions{}))
+	})
+}
+
 // TestStrangersKeepNobodyOut has as many connections as there may be of
 // machines without a node.
 func TestStrangersKeepNobodyOut(t *testing.T) {

@@ -22,6 +22,8 @@ const (
 	handshakeTimeout = 10 * time.Second // and as much again until the first request
 	bodyTimeout      = 20 * time.Second // for all of a request's body
 	maxBody          = 128 << 10        // bytes of a request; nodes send some thousand
+	maxHeader        = 16 << 10         // bytes of a request's header
+	maxHandshakes    = 128              // at once; each takes a millisecond of work, and waits for a network
 )
 
 // serveUpgrade answers POST /ts2021: it turns the connection into one between
@@ -30,6 +32,14 @@ func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 	initiation, err := base64.StdEncoding.DecodeString(r.Header.Get(handshakeHeader))
 	if err != nil || len(initiation) == 0 || !strings.EqualFold(r.Header.Get("Upgrade"), upgradeProtocol) {
 		http.Error(w, "this is the path of the control protocol: it wants an upgrade to "+upgradeProtocol, http.StatusBadRequest)
+		return
+	}
+	select {
+	case s.handshakes <- struct{}{}:
+		defer func() { <-s.handshakes }()
+	default:
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many machines connect at once", http.StatusServiceUnavailable)
 		return
 	}
 	conn, err := s.accept(w, initiation)
@@ -167,6 +177,7 @@ func (s *Server) newNoiseServer() *noiseServer {
 		},
 		ReadHeaderTimeout: handshakeTimeout,
 		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
@@ -200,10 +211,30 @@ func (s *Server) noiseHandler() http.Handler {
 			panic(http.ErrAbortHandler)
 		}
 		defer s.work.end()
+		if !s.wait(r) {
+			return
+		}
 		mux.ServeHTTP(w, r)
 		// What is left to be written now waits for the machine to allow it.
 		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(frameTimeout))
 	})
+}
+
+// wait holds up a request of a machine that sends too many. It reports false
+// when the request is over.
+func (s *Server) wait(r *http.Request) bool {
+	d := s.conns.pace(connOf(r).Peer(), time.Now())
+	if d == 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
 }
 
 // readJSON reads the body of a request into v. It answers the request when that

@@ -63,10 +63,29 @@ func CheckPolicy(text []byte) error {
 	return err
 }
 
-// SetPolicy puts a policy in force, for all nodes at once. It is a file of
-// JSON, with comments, in the form of Tailscale's and Headscale's policies: see
-// the documentation of the policy file. Empty text takes it away: then
-// [Config].Policy is in force, or all may reach all.
+// SetPolicy puts a policy in force, for all nodes at once. Empty text takes it
+// away: then [Config].Policy is in force, or all may reach all.
+//
+// A policy is JSON, with comments and with commas behind last elements, in the
+// form of Tailscale's and Headscale's policies:
+//
+//	{
+//		"groups":    {"group:dev": ["alice@example.com", "bob@"]},
+//		"tagOwners": {"tag:web": ["group:dev"]},
+//		"hosts":     {"office": "10.1.0.0/16"},
+//		"acls": [
+//			{"action": "accept", "src": ["group:dev"], "proto": "tcp", "dst": ["tag:web:22,80-90", "office:*"]},
+//			{"action": "accept", "src": ["autogroup:member"], "dst": ["autogroup:self:*"]},
+//		],
+//		"grants":        [{"src": ["group:dev"], "dst": ["tag:web"], "app": {"example.com/cap/admin": [{"role": "owner"}]}}],
+//		"autoApprovers": {"routes": {"10.0.0.0/8": ["tag:web"]}, "exitNode": ["group:dev"]},
+//		"tests":         [{"src": "alice@example.com", "proto": "tcp", "accept": ["tag:web:22"], "deny": ["tag:web:23"]}],
+//	}
+//
+// Sources and destinations are "*", users, groups, tags, addresses, prefixes,
+// hosts, and as autogroups member, tagged, admin, self and internet, the last
+// two as destinations alone. Nodes see those whom they may reach, or who may
+// reach them, and nobody else.
 //
 // A policy with a mistake, or a test that fails, is refused: the error has a
 // [PolicyError] for each, and the policy that is in force stays.

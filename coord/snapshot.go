@@ -84,25 +84,27 @@ func (t *terms) profile(id tailcfg.UserID) tailcfg.UserProfile {
 
 // with returns the nodes after those that are altered have become what now
 // says, in the order of their IDs.
-func (s *snapshot) with(altered map[tailcfg.NodeID]*node, now map[tailcfg.NodeID]*node) []*node {
-	nodes := make([]*node, 0, len(now))
-	for _, n := range s.nodes {
-		if _, ok := altered[n.ID]; ok {
-			n = now[n.ID]
-		}
-		if n != nil {
-			nodes = append(nodes, n)
-		}
-	}
-	sorted := true
-	for id, was := range altered {
-		if n := now[id]; was == nil && n != nil {
-			sorted = sorted && (len(nodes) == 0 || nodes[len(nodes)-1].ID < id)
-			nodes = append(nodes, n)
+func (s *snapshot) with(altered, now map[tailcfg.NodeID]*node) []*node {
+	nodes, fresh, gone := slices.Clone(s.nodes), []*node(nil), false
+	for id := range altered {
+		n := now[id]
+		i, found := slices.BinarySearchFunc(s.nodes, id, compareID)
+		switch {
+		case found:
+			nodes[i] = n
+			gone = gone || n == nil
+		case n != nil:
+			fresh = append(fresh, n)
 		}
 	}
-	if !sorted {
-		slices.SortFunc(nodes, func(a, b *node) int { return cmp.Compare(a.ID, b.ID) })
+	if gone {
+		nodes = slices.DeleteFunc(nodes, func(n *node) bool { return n == nil })
+	}
+	byID := func(a, b *node) int { return cmp.Compare(a.ID, b.ID) }
+	slices.SortFunc(fresh, byID)
+	nodes = append(nodes, fresh...)
+	if !slices.IsSortedFunc(nodes, byID) { // told by another coordinator in another order
+		slices.SortFunc(nodes, byID)
 	}
 	return nodes
 }
