@@ -9,20 +9,25 @@ import (
 )
 
 // parseFlags sets the flags of a command from its arguments and, where these
-// are silent, from the environment. Asked for help it prints help and the flags,
-// and returns [flag.ErrHelp].
-func parseFlags(w world, fs *flag.FlagSet, args []string, help string) error {
+// are silent, from the environment. It returns the arguments that are not flags;
+// flags may stand before and behind them, up to "--". Asked for help it prints
+// help and the flags, and returns [flag.ErrHelp].
+func parseFlags(w world, fs *flag.FlagSet, args []string, help string) (rest []string, err error) {
 	fs.SetOutput(io.Discard) // errors are printed in one place, and on one line
-	switch err := fs.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		printHelp(w.stdout, fs, help)
-		return err
-	case err != nil:
-		return usageError{err}
-	case fs.NArg() > 0:
-		return usagef("there is no use for the argument %q", fs.Arg(0))
+	for {
+		switch err := fs.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			printHelp(w.stdout, fs, help)
+			return nil, err
+		case err != nil:
+			return nil, usageError{err}
+		}
+		parsed := len(args) - fs.NArg()
+		if fs.NArg() == 0 || parsed > 0 && args[parsed-1] == "--" {
+			return append(rest, fs.Args()...), setFromEnv(fs, w.env)
+		}
+		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
 	}
-	return setFromEnv(fs, w.env)
 }
 
 func setFromEnv(fs *flag.FlagSet, env func(string) string) error {

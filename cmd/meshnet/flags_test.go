@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"io"
 	"slices"
 	"testing"
@@ -17,7 +18,17 @@ func TestFlagsAndEnvironment(t *testing.T) {
 		"MESHNET_GRACE":          "3s",
 	}
 	args := []string{"-control", "https://args.example.com", "-forward", "3=c", "-forward", "4=d:5", "-tags", "tag:a, tag:b"}
-	c, err := parseProxy(world{env.get, io.Discard, io.Discard}, args)
+	parse := func(env variables, args []string) (*proxyConfig, error) {
+		c := new(proxyConfig)
+		fs := flag.NewFlagSet("meshnet proxy", flag.ContinueOnError)
+		c.addFlags(fs)
+		w := world{env: env.get, stdout: io.Discard, stderr: io.Discard}
+		if _, err := parseFlags(w, fs, args, ""); err != nil {
+			return nil, err
+		}
+		return c, c.check(w)
+	}
+	c, err := parse(env, args)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +45,7 @@ func TestFlagsAndEnvironment(t *testing.T) {
 	if want := []string{"tag:a", "tag:b"}; !slices.Equal(c.node.tags.values, want) {
 		t.Errorf("tags %q, want %q", c.node.tags.values, want)
 	}
-	c, err = parseProxy(world{variables{}.get, io.Discard, io.Discard}, nil)
+	c, err = parse(nil, nil)
 	if want := []string{"127.0.0.1:1080"}; err != nil || !slices.Equal(c.listen.values, want) {
 		t.Errorf("without flags it listens on %q, %v", c.listen.values, err)
 	}

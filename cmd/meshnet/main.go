@@ -1,9 +1,8 @@
-// Meshnet is the command of this repository. So far it has one subcommand:
+// Meshnet is the command of this repository: a coordinator and relay of one's
+// own, what administers them, and a node of a mesh. meshnet help lists what it
+// does, and meshnet COMMAND -h tells all about a command.
 //
-//	meshnet proxy    join a mesh, and let other programs on the machine reach it
-//
-// and meshnet proxy -h tells all about it. A subcommand is a file of its own
-// and a line in the table here.
+// A command is a file of its own and a line in the table here.
 package main
 
 import (
@@ -21,7 +20,17 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	w := world{os.Getenv, os.Stdin, os.Stdout, os.Stderr}
+	os.Exit(run(ctx, w, os.Args[1:]))
+}
+
+// commands is all that meshnet can do, in the order of the overview.
+func commands() []command {
+	return []command{
+		{name: "coord", summary: "serve a mesh of one's own: coordinator, relay and STUN", help: coordHelp, make: newAction[coordConfig]},
+		{name: "authkey", summary: "make a key that admits nodes", help: authKeyHelp, make: newAction[authKeyConfig], sub: authKeyCommands()},
+		{name: "proxy", summary: "join a mesh, and let other programs on the machine reach it", help: proxyHelp, make: newAction[proxyConfig]},
+	}
 }
 
 // The exit codes.
@@ -31,20 +40,10 @@ const (
 	exitUsage  = 2 // what was asked for makes no sense
 )
 
-// A command is one of meshnet's subcommands.
-type command struct {
-	name, summary string
-	// run does all of it, and ends in an orderly way when ctx does.
-	run func(ctx context.Context, w world, args []string) error
-}
-
-var commands = []command{
-	{"proxy", "join a mesh, and let other programs on the machine reach it", runProxy},
-}
-
 // A world is what a command has around it.
 type world struct {
 	env            func(name string) string // "" for a variable that is not set
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
@@ -56,24 +55,26 @@ func (e usageError) Unwrap() error { return e.error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // run is the whole program, and returns its exit code.
-func run(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, w world, args []string) int {
 	if len(args) == 0 {
-		fmt.Fprint(stderr, overview())
+		fmt.Fprint(w.stderr, overview())
 		return exitUsage
 	}
-	name := args[0]
-	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
-		fmt.Fprint(stdout, overview())
-		return exitOK
-	}
-	for _, c := range commands {
-		if c.name == name {
-			err := c.run(ctx, world{env, stdout, stderr}, args[1:])
-			return conclude(stderr, name, err)
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		if len(args) == 1 {
+			fmt.Fprint(w.stdout, overview())
+			return exitOK
 		}
+		args = append(args[1:], "-h")
 	}
-	fmt.Fprintf(stderr, "meshnet: there is no command %q (meshnet help lists them)\n", name)
-	return exitUsage
+	c, path, rest := find(commands(), args)
+	if c == nil {
+		fmt.Fprintf(w.stderr, "meshnet: there is no command %q%s\n", strings.Join(append(path, rest[0]), " "), suggestion(path, rest[0]))
+		return exitUsage
+	}
+	name := strings.Join(path, " ")
+	return conclude(w.stderr, name, c.do(ctx, w, name, rest))
 }
 
 // conclude tells the user how a command ended.
@@ -86,15 +87,19 @@ func conclude(stderr io.Writer, name string, err error) int {
 		fmt.Fprintf(stderr, "meshnet %s: %v (meshnet %[1]s -h tells more)\n", name, err)
 		return exitUsage
 	}
-	fmt.Fprintf(stderr, "meshnet %s: %s\n", name, strings.TrimPrefix(err.Error(), "meshnet: "))
+	text := err.Error()
+	for _, pkg := range []string{"meshnet: ", "coord: "} {
+		text = strings.TrimPrefix(text, pkg)
+	}
+	fmt.Fprintf(stderr, "meshnet %s: %s\n", name, text)
 	return exitFailed
 }
 
 func overview() string {
 	var b strings.Builder
-	b.WriteString("meshnet is a node of a mesh network, in one program.\n\nCommands:\n\n")
-	for _, c := range commands {
-		fmt.Fprintf(&b, "  meshnet %-8s %s\n", c.name, c.summary)
+	b.WriteString("meshnet is a mesh network in one program: a node of it, and all that it needs.\n\nCommands:\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "  meshnet %-10s %s\n", c.name, c.summary)
 	}
 	b.WriteString("\nmeshnet COMMAND -h tells more about each.\n")
 	return b.String()

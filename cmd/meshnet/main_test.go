@@ -58,7 +58,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"proxy", control, "-expose", "80=1", "-expose", "80=2"}, nil, 2, "-expose has port 80 twice"},
 	} {
 		stdout, stderr := newOutput(), newOutput()
-		code := run(t.Context(), tt.args, tt.env.get, stdout, stderr)
+		code := run(t.Context(), world{tt.env.get, nil, stdout, stderr}, tt.args)
 		printed, silent := stderr.String(), stdout.String()
 		if tt.code == 0 {
 			printed, silent = silent, printed
@@ -76,7 +76,7 @@ func TestHelpShowsNoSecrets(t *testing.T) {
 	const secret = "nobody may see this"
 	stdout := newOutput()
 	env := func(string) string { return secret }
-	if code := run(t.Context(), []string{"proxy", "-h"}, env, stdout, stdout); code != 0 || strings.Contains(stdout.String(), secret) {
+	if code := run(t.Context(), world{env, nil, stdout, stdout}, []string{"proxy", "-h"}); code != 0 || strings.Contains(stdout.String(), secret) {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
 }

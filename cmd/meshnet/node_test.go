@@ -15,7 +15,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	if err := os.WriteFile(file, []byte(" of the file\r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := world{variables{"NAME": "of the variable"}.get, io.Discard, io.Discard}
+	w := world{env: variables{"NAME": "of the variable"}.get, stdout: io.Discard, stderr: io.Discard}
 	if got, err := secret(w, file, "flag", "NAME"); got != " of the file" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
@@ -29,7 +29,7 @@ func TestStateIsOneNodesAlone(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", configs)
 	t.Setenv("HOME", configs)
 	t.Setenv("AppData", configs)
-	w := world{variables{}.get, io.Discard, io.Discard}
+	w := world{env: variables{}.get, stdout: io.Discard, stderr: io.Discard}
 	for _, tt := range []struct {
 		config nodeConfig
 		want   string // end of the directory

@@ -32,7 +32,7 @@ func start(t *testing.T, env variables, args ...string) *program {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		p.code <- run(ctx, args, env.get, p.stdout, p.stderr)
+		p.code <- run(ctx, world{env.get, strings.NewReader(""), p.stdout, p.stderr}, args)
 	}()
 	t.Cleanup(func() {
 		cancel()

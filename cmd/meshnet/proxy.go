@@ -84,29 +84,22 @@ func (c *proxyConfig) addFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.grace, "grace", 10*time.Second, "`TIME` for open connections to end after a signal")
 }
 
-// parseProxy reads the flags and checks all that can be checked without doing
-// anything.
-func parseProxy(w world, args []string) (*proxyConfig, error) {
-	c := new(proxyConfig)
-	fs := flag.NewFlagSet("meshnet proxy", flag.ContinueOnError)
-	c.addFlags(fs)
-	if err := parseFlags(w, fs, args, proxyHelp); err != nil {
-		return nil, err
-	}
+// check checks all that can be checked without doing anything.
+func (c *proxyConfig) check(w world) error {
 	if err := c.readPassword(w); err != nil {
-		return nil, usageError{err}
+		return usageError{err}
 	}
 	if len(c.listen.values)+len(c.forwards.values)+len(c.exposes.values) == 0 {
-		return nil, usagef("-listen is empty, and there is no -forward and no -expose: nothing to do")
+		return usagef("-listen is empty, and there is no -forward and no -expose: nothing to do")
 	}
 	ports := make(map[string]bool)
 	for _, f := range c.exposes.values {
 		if ports[f.listen] {
-			return nil, usagef("-expose has port %s twice", f.listen)
+			return usagef("-expose has port %s twice", f.listen)
 		}
 		ports[f.listen] = true
 	}
-	return c, nil
+	return nil
 }
 
 // maxCredential is what fits the password message of SOCKS5, in bytes.
@@ -136,9 +129,8 @@ func (c *proxyConfig) auth() func(user, password string) bool {
 	return socks5.Credential(c.user, c.password)
 }
 
-func runProxy(ctx context.Context, w world, args []string) error {
-	c, err := parseProxy(w, args)
-	if err != nil {
+func (c *proxyConfig) run(ctx context.Context, w world, _ []string) error {
+	if err := c.check(w); err != nil {
 		return err
 	}
 	log := c.log.logger(w.stderr)
