@@ -29,6 +29,7 @@ type node struct {
 	cfg   config
 	disco key.DiscoPrivate
 	view  *published[view]
+	ready chan struct{} // closed by run when the node is a member for the first time
 
 	stack *netstack.Stack
 	tun   *tunwrap.Device
@@ -58,6 +59,7 @@ func newNode(cfg config) (*node, error) {
 		cfg:     cfg,
 		disco:   key.NewDisco(),
 		view:    newPublished(view{state: StateStarting, expired: !id.oldNode.IsZero()}),
+		ready:   make(chan struct{}),
 		retry:   make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 		id:      id,

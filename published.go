@@ -37,6 +37,13 @@ func (p *published[T]) update(change func(*T)) {
 	p.changed = make(chan struct{})
 }
 
+// amend is update for a change that nobody waits for.
+func (p *published[T]) amend(change func(*T)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.value)
+}
+
 // wait returns the first value that is done, or of which done returns an
 // error, with that error. When ctx ends first it returns the latest value and
 // ctx's error.

@@ -121,7 +121,9 @@ func (n *node) handle(ev control.Event) error {
 	case ev.Err != nil:
 		n.cfg.log.Warn("the coordinator", "err", ev.Err)
 		n.view.update(func(v *view) {
-			if v.state != StateRunning {
+			if v.state == StateRunning {
+				v.lost = ev.Err
+			} else {
 				v.err = ev.Err
 			}
 		})
@@ -185,7 +187,7 @@ func (n *node) handleMap(ev control.Event) error {
 		return nil
 	}
 	if ev.Map.KeepAlive { // has told us the time, at most
-		n.view.update(func(v *view) { v.netMap = m })
+		n.view.amend(func(v *view) { v.netMap = m })
 		return nil
 	}
 	switch {
@@ -203,10 +205,22 @@ func (n *node) handleMap(ev control.Event) error {
 			v.state = StateNeedsApproval
 			return
 		}
-		v.state, v.err, v.expired = StateRunning, nil, false
+		v.state, v.err, v.lost, v.expired = StateRunning, nil, nil, false
 	})
 	n.magic.PeersReady()
+	n.becomeReady()
 	return nil
+}
+
+// becomeReady lets the world know when the node is a member for the first time.
+func (n *node) becomeReady() {
+	select {
+	case <-n.ready:
+	default:
+		if n.view.load().state == StateRunning {
+			close(n.ready)
+		}
+	}
 }
 
 const never = time.Duration(math.MaxInt64)

@@ -35,6 +35,9 @@ type Status struct {
 	// Err is why the node failed, or the last problem on the way; nil while
 	// it is running.
 	Err error
+	// Health is what keeps the node from working, or from working well: a
+	// sentence for each problem, with what to do about it.
+	Health []string
 	// Domain is the suffix of the names in the mesh, without dots around it.
 	Domain string
 	// Self is this node; its Name is empty until the coordinator has given one.
@@ -55,8 +58,10 @@ type PeerStatus struct {
 	// the coordinator says.
 	Online   bool
 	LastSeen time.Time // zero when online or unknown
-	Expired  bool      // its key has; it cannot be reached
-	Path     Path
+	// KeyExpiry is when, by this host's clock, its key expires; zero is never.
+	KeyExpiry time.Time
+	Expired   bool // its key has; it cannot be reached
+	Path      Path
 	// BytesSent and BytesReceived count what WireGuard carried, handshakes
 	// and its overhead included.
 	BytesSent, BytesReceived int64
@@ -92,14 +97,16 @@ func (p Path) String() string {
 }
 
 // status describes the node now.
-func (n *node) status() *Status {
-	v := n.view.load()
-	s := &Status{State: v.state, AuthURL: v.authURL, Err: v.err}
+func (n *node) status() *Status { return n.describeView(n.view.load()) }
+
+// describeView describes the node as it is in v.
+func (n *node) describeView(v view) *Status {
+	now := time.Now()
+	s := &Status{State: v.state, AuthURL: v.authURL, Err: v.err, Health: v.health(now)}
 	m := v.netMap
 	if m == nil {
 		return s
 	}
-	now := time.Now()
 	s.Domain = m.Domain
 	s.Self = describe(m, m.Self, now)
 	counters, err := n.wg.Stats()
@@ -126,6 +133,7 @@ func describe(m *netmap.Map, p *tailcfg.Node, now time.Time) PeerStatus {
 		Addresses: addrs(p),
 		Tags:      slices.Clone(p.Tags),
 		Online:    p.Online != nil && *p.Online,
+		KeyExpiry: m.Expiry(p),
 		Expired:   m.Expired(p, now),
 	}
 	if len(p.Tags) == 0 {

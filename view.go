@@ -21,6 +21,7 @@ type view struct {
 	authURL string // in StateNeedsLogin
 	expired bool   // the node was a member until its key expired
 	err     error  // in StateFailed the reason, before StateRunning the last problem
+	lost    error  // in StateRunning why the coordinator is not heard; nil while it is
 }
 
 // up reports whether the node is a member of the mesh. It is an error when only

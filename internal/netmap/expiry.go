@@ -46,3 +46,15 @@ func (m *Map) NextExpiry(now time.Time) (at time.Time, ok bool) {
 	}
 	return at, ok
 }
+
+// Expiry returns when, by our clock, the key of a node expires; zero is never.
+func (m *Map) Expiry(n *tailcfg.Node) time.Time {
+	if n.KeyExpiry.IsZero() {
+		return time.Time{}
+	}
+	return m.expiry(n)
+}
+
+// ClockDelta returns how far the coordinator's clock is ahead of ours, as far
+// as it has told us the time.
+func (m *Map) ClockDelta() time.Duration { return m.clockDelta }

@@ -1,0 +1,87 @@
+package meshnet
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/internal/magicsock"
+	"github.com/meshnet-go/meshnet/internal/netmap"
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
+)
+
+func TestHealth(t *testing.T) {
+	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	no := false
+	relays := &derpmap.Map{Regions: map[int]*derpmap.Region{1: {RegionCode: "fra", Nodes: []*derpmap.Node{{}}}}}
+	for _, test := range []struct {
+		name string
+		view view
+		resp tailcfg.MapResponse
+		self tailcfg.Node
+		want string // in the only sentence; empty: all is well
+	}{
+		{"all is well", view{relay: magicsock.Local{Connected: true}}, tailcfg.MapResponse{DERPMap: relays}, tailcfg.Node{}, ""},
+		{"no relays at all", view{}, tailcfg.MapResponse{}, tailcfg.Node{}, ""},
+		{"a key that does not expire soon", view{}, tailcfg.MapResponse{}, tailcfg.Node{KeyExpiry: now.Add(96 * time.Hour)}, ""},
+		{"the coordinator is lost", view{lost: errors.New("connection refused")}, tailcfg.MapResponse{}, tailcfg.Node{}, "connection refused"},
+		{"no relay answers", view{}, tailcfg.MapResponse{DERPMap: relays}, tailcfg.Node{}, "No relay answers"},
+		{"the relay is lost", view{relay: magicsock.Local{HomeDERP: 1}}, tailcfg.MapResponse{DERPMap: relays}, tailcfg.Node{}, "relay, fra, is not connected"},
+		{"UDP is blocked", view{relay: magicsock.Local{NetInfo: &tailcfg.NetInfo{WorkingUDP: &no}}}, tailcfg.MapResponse{}, tailcfg.Node{}, "Allow outgoing UDP"},
+		{"the key expires", view{}, tailcfg.MapResponse{}, tailcfg.Node{KeyExpiry: now.Add(48 * time.Hour)}, "2026-03-03T12:00:00Z"},
+		{"the clock is behind", view{}, tailcfg.MapResponse{ControlTime: new(now.Add(time.Hour))}, tailcfg.Node{}, "1h0m0s behind"},
+		{"the clock is ahead", view{}, tailcfg.MapResponse{ControlTime: new(now.Add(-3 * time.Minute))}, tailcfg.Node{}, "3m0s ahead"},
+		{"the coordinator says something", view{}, tailcfg.MapResponse{Health: []string{"a flood"}}, tailcfg.Node{}, "The coordinator says: a flood"},
+		{"a login is needed", view{state: StateNeedsLogin, authURL: "https://login.test/"}, tailcfg.MapResponse{}, tailcfg.Node{}, "https://login.test/"},
+		{"approval is needed", view{state: StateNeedsApproval}, tailcfg.MapResponse{}, tailcfg.Node{}, "an admin must approve"},
+		{"the node has failed", view{state: StateFailed, err: errors.New("no such key")}, tailcfg.MapResponse{}, tailcfg.Node{}, "no such key"},
+		{"the node is on its way", view{state: StateStarting}, tailcfg.MapResponse{}, tailcfg.Node{}, ""},
+		{"the node is stuck on its way", view{state: StateStarting, err: errors.New("no route")}, tailcfg.MapResponse{}, tailcfg.Node{}, "no route"},
+	} {
+		if test.view.state == "" {
+			test.view.state = StateRunning
+		}
+		test.resp.Node, test.resp.PacketFilter = &test.self, []tailcfg.FilterRule{}
+		var err error
+		if test.view.netMap, err = (*netmap.Map)(nil).Apply(&test.resp, now); err != nil {
+			t.Fatal(err)
+		}
+		got := test.view.health(now)
+		if test.want == "" && len(got) != 0 || test.want != "" && (len(got) != 1 || !strings.Contains(got[0], test.want)) {
+			t.Errorf("%s: %q", test.name, got)
+		}
+	}
+	m, err := (*netmap.Map)(nil).Apply(&tailcfg.MapResponse{Node: &tailcfg.Node{}}, now)
+	if got := (view{state: StateRunning, netMap: m}).health(now); err != nil || len(got) != 1 || !strings.Contains(got[0], "packet filter") {
+		t.Errorf("without a packet filter: %q, %v", got, err)
+	}
+}
+
+// TestHealthOfANode takes the coordinator and the relay from a node, and gives
+// them back.
+func TestHealthOfANode(t *testing.T) {
+	m := newMesh(t, nil)
+	s := m.up("node")
+	wantHealth := func(sentences ...string) {
+		t.Helper()
+		eventually(t, "its health is "+strings.Join(sentences, ", "), func() bool {
+			got := s.Status().Health
+			for i, want := range sentences {
+				if i >= len(got) || !strings.Contains(got[i], want) {
+					return false
+				}
+			}
+			return len(got) == len(sentences)
+		})
+	}
+	wantHealth()
+	m.control.stop()
+	wantHealth("The coordinator is not heard")
+	m.relay.stop()
+	wantHealth("The coordinator is not heard", "The home relay, test")
+	m.startCoord()
+	m.startRelay()
+	wantHealth()
+}
