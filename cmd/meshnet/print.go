@@ -65,10 +65,3 @@ func showTime(t time.Time) string {
 	}
 	return t.Local().Format("2006-01-02 15:04")
 }
-
-func yes(is bool) string {
-	if is {
-		return "yes"
-	}
-	return "no"
-}

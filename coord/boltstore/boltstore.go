@@ -1,3 +1,5 @@
+//go:build !wasm
+
 // Package boltstore keeps what a coordinator knows in one file, a bbolt
 // database (go.etcd.io/bbolt).
 //
