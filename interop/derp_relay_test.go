@@ -77,11 +77,3 @@ func hostRelay(t testing.TB, handler http.Handler, cfg *tls.Config, certName str
 	host.region = derpRegion(1, listener.Addr(), -1, certName)
 	return host
 }
-
-// headerSpy notes what requests ask to upgrade to.
-func headerSpy(upgrades chan<- string, handler http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		upgrades <- r.Header.Get("Upgrade")
-		handler.ServeHTTP(w, r)
-	})
-}

@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -34,4 +35,12 @@ func TestTheirWebSocket(t *testing.T) {
 	a, b := join(t, dial, nil, key.NewNode()), join(t, dialOurs, host.region, key.NewNode())
 	equal(t, "what the client asks for", <-upgrades, "websocket")
 	swapPackets(t, a, b)
+}
+
+// headerSpy notes what requests ask to upgrade to.
+func headerSpy(upgrades chan<- string, handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		upgrades <- r.Header.Get("Upgrade")
+		handler.ServeHTTP(w, r)
+	})
 }
