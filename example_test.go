@@ -221,9 +221,9 @@ func ExampleServer_WhoIs() {
 	// Output: node.mesh.internal []
 }
 
-// A node with the same Store is the same node in its next run. A Store may be
-// anything that keeps values: here it is memory, for the sake of the example.
-func ExampleStore() {
+// A node with the same Store is the same node in its next run. Memory does where
+// that is in the same process, as in tests.
+func ExampleNewMemoryStore() {
 	controlURL, authKey, stop := startMesh()
 	defer stop()
 

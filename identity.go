@@ -102,6 +102,9 @@ func (id identity) accepted(store Store) (identity, error) {
 
 func load(store Store, name string) (string, error) {
 	text, err := store.Load(name)
+	if err == nil && len(text) == 0 { // forgotten
+		err = fs.ErrNotExist
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("reading the stored %s: %w", name, err)
 	}
