@@ -189,10 +189,10 @@ type Node struct {
 	Tags      []string
 	Ephemeral bool
 	Created   time.Time
-	KeyExpiry time.Time // zero: never
+	KeyExpiry time.Time `json:",omitzero"` // zero: never
 	Expired   bool      // by KeyExpiry, by ExpireNode or because the node logged out
 	Online    bool
-	LastSeen  time.Time // if not online
+	LastSeen  time.Time `json:",omitzero"` // if not online
 	HomeDERP  int       // region where it is reached; 0 is unknown
 	Endpoints []netip.AddrPort
 	// Latency is how far the node is from relays, by their region, as it last

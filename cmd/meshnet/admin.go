@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/meshnet-go/meshnet/coord"
@@ -29,6 +30,7 @@ const (
 type adminConfig struct {
 	dir  string
 	json bool
+	down bool // set by ask: no coordinator runs in dir
 }
 
 func (c *adminConfig) addFlags(fs *flag.FlagSet) {
@@ -44,6 +46,18 @@ type operation[P, R any] struct {
 	do   func(ctx context.Context, s *coord.Server, params P) (R, error)
 }
 
+// done tells that something has been done for which there is nothing to show.
+func (c *adminConfig) done(out io.Writer, err error, sentence string) error {
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(out, none{})
+	}
+	_, err = fmt.Fprintln(out, plain(sentence))
+	return err
+}
+
 // none is for operations that are told nothing, or have nothing to tell.
 type none struct{}
 
@@ -57,7 +71,7 @@ func (o operation[P, R]) ask(ctx context.Context, c *adminConfig, params P) (res
 	}
 	path := filepath.Join(c.dir, adminSocket)
 	conn, err := dialLocal(ctx, path)
-	if errors.Is(err, errNobody) {
+	if c.down = errors.Is(err, errNobody); c.down {
 		return o.doHere(ctx, c.dir, params)
 	}
 	if err != nil {
@@ -93,8 +107,9 @@ func (o operation[P, R]) doHere(ctx context.Context, dir string, params P) (resu
 	return o.do(ctx, server, params)
 }
 
-// register makes the operation one of the admin socket.
-func (o operation[P, R]) register(mux *http.ServeMux, s *coord.Server) {
+// register makes the operation one of the admin socket. Some look first and then
+// change what they saw, so that one is done after the other.
+func (o operation[P, R]) register(mux *http.ServeMux, s *coord.Server, turn *sync.Mutex) {
 	mux.HandleFunc("POST /"+o.name, func(w http.ResponseWriter, r *http.Request) {
 		var params P
 		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxParams)).Decode(&params)
@@ -102,7 +117,9 @@ func (o operation[P, R]) register(mux *http.ServeMux, s *coord.Server) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
+		turn.Lock()
 		result, err := o.do(r.Context(), s, params)
+		turn.Unlock()
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 			return
@@ -144,20 +161,29 @@ func askOver(ctx context.Context, conn net.Conn, name string, params, result any
 // adminHandler answers on the admin socket.
 func adminHandler(s *coord.Server) http.Handler {
 	mux := http.NewServeMux()
+	turn := new(sync.Mutex)
 	for _, o := range operations() {
-		o.register(mux, s)
+		o.register(mux, s, turn)
 	}
 	return mux
 }
 
+// A registrar is an operation, whatever it is told and tells.
+type registrar interface {
+	register(mux *http.ServeMux, s *coord.Server, turn *sync.Mutex)
+}
+
 // operations are all that the admin socket knows.
-func operations() []interface {
-	register(*http.ServeMux, *coord.Server)
-} {
-	return []interface {
-		register(*http.ServeMux, *coord.Server)
-	}{
+func operations() []registrar {
+	return []registrar{
 		createAuthKey, listAuthKeys, revokeAuthKey,
+		listNodes, showNode, renameNode, tagNode, giveNode, expireNodes, renewNodes, removeNodes,
+		listWaiting, approveNode, rejectNode,
+		listUsers, addUser, changeUser, removeUser,
+		listRoutes, approveRoutes, rejectRoutes,
+		getPolicy, setPolicy,
+		getDNS, changeDNS,
+		resetSecret,
 	}
 }
 

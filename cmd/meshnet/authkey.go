@@ -84,7 +84,8 @@ func parseTime(text string) (time.Duration, error) {
 }
 
 var createAuthKey = operation[coord.AuthKeyOptions, string]{"authkeys/create", func(ctx context.Context, s *coord.Server, o coord.AuthKeyOptions) (string, error) {
-	return s.CreateAuthKey(ctx, o)
+	secret, err := s.CreateAuthKey(ctx, o)
+	return secret, adviseUser(o.User, err)
 }}
 
 // A shownAuthKey is one in JSON, whose User the store leaves out.
@@ -103,7 +104,11 @@ var listAuthKeys = operation[none, []shownAuthKey]{"authkeys", func(ctx context.
 }}
 
 var revokeAuthKey = operation[string, none]{"authkeys/revoke", func(ctx context.Context, s *coord.Server, keyOrID string) (none, error) {
-	return none{}, s.RevokeAuthKey(ctx, keyOrID)
+	err := s.RevokeAuthKey(ctx, keyOrID)
+	if errors.Is(err, coord.ErrNotFound) {
+		err = errors.New("there is no such auth key: meshnet authkey list lists them")
+	}
+	return none{}, err
 }}
 
 func authKeyCommands() []command {
@@ -155,7 +160,7 @@ func (k *shownAuthKey) state(now time.Time) string {
 
 type authKeyRevokeConfig struct{ adminConfig }
 
-func (c *authKeyRevokeConfig) run(ctx context.Context, _ world, args []string) error {
+func (c *authKeyRevokeConfig) run(ctx context.Context, w world, args []string) error {
 	_, err := revokeAuthKey.ask(ctx, &c.adminConfig, args[0])
-	return err
+	return c.done(w.stdout, err, "The key admits nobody any more. Nodes that joined with it stay: meshnet nodes lists them.")
 }

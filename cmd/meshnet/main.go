@@ -27,8 +27,13 @@ func main() {
 // commands is all that meshnet can do, in the order of the overview.
 func commands() []command {
 	return []command{
-		{name: "coord", summary: "serve a mesh of one's own: coordinator, relay and STUN", help: coordHelp, make: newAction[coordConfig]},
+		{name: "coord", summary: "serve a mesh of one's own: coordinator, relay and STUN", help: coordHelp, make: newAction[coordConfig], sub: coordCommands()},
 		{name: "authkey", summary: "make a key that admits nodes", help: authKeyHelp, make: newAction[authKeyConfig], sub: authKeyCommands()},
+		{name: "nodes", summary: "list the nodes, let them in, rename, tag, expire and remove them", help: nodesHelp, make: newAction[nodesListConfig], sub: nodeCommands()},
+		{name: "users", summary: "list, add, change and remove users", help: usersHelp, make: newAction[usersListConfig], sub: userCommands()},
+		{name: "routes", summary: "list and approve routes to other networks, and exit nodes", help: routesHelp, make: newAction[routesListConfig], sub: routeCommands()},
+		{name: "policy", summary: "print, check and set who may reach whom", help: policyHelp, make: newAction[policyGetConfig], sub: policyCommands()},
+		{name: "dns", summary: "list and change what nodes resolve besides their names", help: dnsHelp, make: newAction[dnsListConfig], sub: dnsCommands()},
 		{name: "proxy", summary: "join a mesh, and let other programs on the machine reach it", help: proxyHelp, make: newAction[proxyConfig]},
 	}
 }
