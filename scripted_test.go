@@ -35,6 +35,8 @@ type scripted struct {
 	register func(*tailcfg.RegisterRequest) *tailcfg.RegisterResponse // nil answer: let in
 	first    func(*tailcfg.MapResponse)                               // changes the first response of each stream
 
+	answers chan tailcfg.PingResponse // to pings that ask for POST /answer
+
 	mu      sync.Mutex
 	members []*member
 
@@ -52,10 +54,13 @@ func newScripted(t *testing.T) *scripted {
 		mesh:  newMesh(t, nil),
 		key:   key.NewMachine(),
 		noise: upgraded{make(chan net.Conn), make(chan struct{})},
+
+		answers: make(chan tailcfg.PingResponse, 100),
 	}
 	inside := http.NewServeMux()
 	inside.HandleFunc("POST /machine/register", s.serveRegister)
 	inside.HandleFunc("POST /machine/map", s.serveMap)
+	inside.HandleFunc("POST /answer", s.serveAnswer)
 	h2 := &http.Server{Handler: inside, Protocols: new(http.Protocols)}
 	h2.Protocols.SetUnencryptedHTTP2(true)
 	go h2.Serve(s.noise)
@@ -192,6 +197,15 @@ func (s *scripted) serveMap(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+func (s *scripted) serveAnswer(_ http.ResponseWriter, r *http.Request) {
+	var resp tailcfg.PingResponse
+	if err := json.NewDecoder(r.Body).Decode(&resp); err != nil {
+		s.t.Error(err)
+		return
+	}
+	s.answers <- resp
 }
 
 // report notes what a member tells of itself, and returns it with the map to

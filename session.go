@@ -18,6 +18,8 @@ import (
 func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined bool, err error) {
 	session := control.Start(n.sessionConfig(serverKey))
 	defer session.Close()
+	asked, stopAsked := startAsked(ctx, session)
+	defer stopAsked()
 	expiry := time.NewTimer(never) // of the next key: a peer's, or ours
 	defer expiry.Stop()
 	var problem error // the session's last one is why it ends
@@ -32,6 +34,9 @@ func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined
 			}
 			if err := n.handle(ev); err != nil {
 				return joined, err
+			}
+			if ev.Map != nil {
+				asked.send(n, ev.Map.PingRequest)
 			}
 			joined = joined || n.view.load().state == StateRunning
 			expiry.Reset(n.untilExpiry())

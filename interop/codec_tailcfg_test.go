@@ -42,6 +42,7 @@ var tailcfgTypes = []struct{ ours, theirs any }{
 	{tailcfg.PortRange{}, tstailcfg.PortRange{}},
 	{tailcfg.CapGrant{}, tstailcfg.CapGrant{}},
 	{tailcfg.PingRequest{}, tstailcfg.PingRequest{}},
+	{tailcfg.PingResponse{}, tstailcfg.PingResponse{}},
 	{tailcfg.TKAInfo{}, tstailcfg.TKAInfo{}},
 	{tailcfg.Debug{}, tstailcfg.Debug{}},
 	{derpmap.Map{}, tstailcfg.DERPMap{}},

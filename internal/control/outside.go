@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"net"
@@ -11,8 +12,8 @@ import (
 
 // callOutside makes a request that does not go through Noise, on a connection
 // of its own. It checks certificates and follows no redirects.
-func (c *Config) callOutside(ctx context.Context, method string, u *url.URL, read func(*http.Response) error) error {
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+func (c *Config) callOutside(ctx context.Context, method string, u *url.URL, body []byte, read func(*http.Response) error) error {
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,14 +37,9 @@ func (s *Session) queuePing(p *tailcfg.PingRequest) {
 }
 
 func (s *Session) answerPings(ctx context.Context) {
-	var last string // a ping that comes twice is answered once
 	for {
 		select {
 		case p := <-s.pings:
-			if p.URL == last {
-				continue
-			}
-			last = p.URL
 			if err := s.answerPing(ctx, p); err != nil {
 				s.log.Debug("answering a ping of the coordinator", "err", err)
 			}
@@ -67,10 +63,32 @@ func (s *Session) answerPing(ctx context.Context, p *tailcfg.PingRequest) error 
 			return err
 		}
 		return s.callNoise(ctx, http.MethodPost, u, answer)
-	case p.URLIsNoise:
-		return s.callNoise(ctx, http.MethodHead, u, nil)
+	default:
+		return s.call(ctx, http.MethodHead, p, u, nil)
 	}
-	return s.callBack(ctx, u)
+}
+
+// Answer tells the coordinator how a ping went that it had us send to a peer.
+func (s *Session) Answer(ctx context.Context, p *tailcfg.PingRequest, result tailcfg.PingResponse) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(result)
+	if err != nil {
+		return err
+	}
+	return s.call(ctx, http.MethodPost, p, u, body)
+}
+
+// call makes the request that a ping asks for.
+func (s *Session) call(ctx context.Context, method string, p *tailcfg.PingRequest, u *url.URL, body []byte) error {
+	if p.URLIsNoise {
+		return s.callNoise(ctx, method, u, body)
+	}
+	return s.callBack(ctx, method, u, body)
 }
 
 // callNoise makes a request through the control connection, wherever u says
@@ -88,13 +106,13 @@ func (s *Session) callNoise(ctx context.Context, method string, u *url.URL, body
 	return nil
 }
 
-// callBack makes a HEAD request to u, but only if that is where the coordinator
+// callBack makes a request to u, but only if that is where the coordinator
 // itself is: it must not make us call others.
-func (s *Session) callBack(ctx context.Context, u *url.URL) error {
+func (s *Session) callBack(ctx context.Context, method string, u *url.URL, body []byte) error {
 	if base, _, err := s.cfg.endpoint(); err != nil || !sameOrigin(u, base) {
 		return errors.New("it leads elsewhere: " + u.Redacted())
 	}
-	return s.cfg.callOutside(ctx, http.MethodHead, u, func(*http.Response) error { return nil })
+	return s.cfg.callOutside(ctx, method, u, body, func(*http.Response) error { return nil })
 }
 
 // answerC2N serves the HTTP/1 request in payload and returns the answer as

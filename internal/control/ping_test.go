@@ -58,6 +58,40 @@ func TestPings(t *testing.T) {
 			t.Errorf("%+v", ev.Map)
 		}
 		wantNone(t, "it is answered", c.others)
+		ping(tailcfg.PingRequest{URL: "https://anywhere/4", Types: "TSMP,disco"})
+		wantNone(t, "it goes up twice", s.Events())
+	})
+}
+
+func TestAnswersOfPeers(t *testing.T) {
+	scenario(t, func(t *testing.T, c *coordinator, s *Session) {
+		joined(t, c, s)
+		answered := make(chan error, 1)
+		answer := func(p tailcfg.PingRequest) {
+			go func() {
+				answered <- s.Answer(t.Context(), &p, tailcfg.PingResponse{Type: "disco", LatencySeconds: 0.5, DERPRegionID: 7})
+			}()
+		}
+		answer(tailcfg.PingRequest{URL: "https://anywhere/ping?id=1", URLIsNoise: true})
+		got := want(t, "an answer inside", c.others)
+		if got.method != "POST" || got.path != "/ping" || string(got.body) != `{"Type":"disco","LatencySeconds":0.5,"DERPRegionID":7}` {
+			t.Errorf("answers with %s %s %s", got.method, got.path, got.body)
+		}
+		got.answer(http.StatusOK, nil)
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+		answer(tailcfg.PingRequest{URL: "http://example.com:8080/ping?id=2"})
+		if got := want(t, "an answer outside", c.others); got.method != "POST" || got.path != "outside /ping?id=2" {
+			t.Errorf("answers with %s %s", got.method, got.path)
+		}
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+		answer(tailcfg.PingRequest{URL: "http://other.example:8080/ping"}) // a dial would fail the test
+		if err := <-answered; err == nil {
+			t.Error("somebody else is told")
+		}
 	})
 }
 

@@ -37,7 +37,7 @@ type Event struct {
 	AuthURL string
 	// Map is one response of the stream. First is true when it begins a new
 	// stream, so that nothing from before holds any more. A PingRequest in it
-	// is one that the session does not answer itself.
+	// is one to a peer; see [Session.Answer].
 	Map   *tailcfg.MapResponse
 	First bool
 	// Err is what went wrong. The session tries again, unless Events is closed
@@ -55,6 +55,8 @@ type Session struct {
 	events  chan Event // sent and closed by run
 	pings   chan *tailcfg.PingRequest
 	reports *reports
+
+	lastPing string // run's: a ping that comes twice is answered once
 
 	ctx        context.Context // ends with Close
 	cancel     context.CancelFunc

@@ -68,10 +68,7 @@ func (s *Session) stream(ctx context.Context) error {
 // digest takes out of a frame what is the session's own business, and makes the
 // rest an event.
 func (s *Session) digest(m *tailcfg.MapResponse, first bool) (Event, error) {
-	if p := m.PingRequest; p != nil && answers(p) {
-		s.queuePing(p)
-		m.PingRequest = nil
-	}
+	s.sortPing(m)
 	if m.KeepAlive {
 		if first || m.PingRequest == nil && m.PopBrowserURL == "" && m.ControlTime == nil {
 			return Event{}, nil
@@ -82,4 +79,20 @@ func (s *Session) digest(m *tailcfg.MapResponse, first bool) (Event, error) {
 		return Event{}, errors.New("its first frame does not name our node")
 	}
 	return Event{Map: m, First: first}, nil
+}
+
+// sortPing takes a ping out of a frame that is the session's own business, or
+// that has come before.
+func (s *Session) sortPing(m *tailcfg.MapResponse) {
+	p := m.PingRequest
+	if p == nil {
+		return
+	}
+	again := p.URL == "" || p.URL == s.lastPing
+	if s.lastPing = p.URL; !again && !answers(p) {
+		return
+	}
+	if m.PingRequest = nil; !again {
+		s.queuePing(p)
+	}
 }

@@ -305,6 +305,23 @@ type PingRequest struct {
 	Payload    []byte     `json:",omitempty"`
 }
 
+// PingResponse is how a ping went that the coordinator had a node send. Of
+// Endpoint, PeerRelay and DERPRegionID at most one is set.
+type PingResponse struct {
+	Type           string  // one of PingRequest.Types
+	IP             string  `json:",omitempty"` // whom it was sent to
+	NodeIP         string  `json:",omitempty"` // of the node that has IP
+	NodeName       string  `json:",omitempty"` // and its name, without the domain
+	Err            string  `json:",omitempty"`
+	LatencySeconds float64 `json:",omitempty"`
+	Endpoint       string  `json:",omitempty"` // "ip:port", of a direct path
+	PeerRelay      string  `json:",omitempty"` // "ip:port:vni:number", through another node
+	DERPRegionID   int     `json:",omitempty"`
+	DERPRegionCode string  `json:",omitempty"`
+	PeerAPIPort    uint16  `json:",omitempty"`
+	IsLocalIP      bool    `json:",omitempty"` // IP is the node's own
+}
+
 // TKAInfo says that a tailnet lock is in force: peers are only trusted with a
 // signature.
 type TKAInfo struct {
