@@ -2,13 +2,9 @@ package interop
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -18,22 +14,6 @@ import (
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 	"github.com/meshnet-go/meshnet/key"
 )
-
-// derperVersion is that of tailscale.com in go.mod. derper needs modules that
-// nothing else here does, so it is not built as a part of this one.
-const derperVersion = "v1.102.5"
-
-// buildDERPer builds Tailscale's derper and returns where it is.
-func buildDERPer(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	install := exec.Command("go", "install", "tailscale.com/cmd/derper@"+derperVersion)
-	install.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
-	if output, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("derper is not built: %v: %s", err, output)
-	}
-	return filepath.Join(dir, "derper")
-}
 
 // derper is Tailscale's program, meshed with a relay of ours.
 type derper struct {
@@ -46,19 +26,9 @@ type derper struct {
 func startDERPer(t *testing.T, mesh derp.MeshKey, with *relayHost, extra ...string) *derper {
 	t.Helper()
 	dir := t.TempDir()
-	cert, certName, err := derp.SelfSigned(loopback)
-	check(t, "derper has a certificate", err)
-	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	check(t, "the certificate's key has a form", err)
-	write := func(name string, text []byte) string {
-		file := filepath.Join(dir, name)
-		check(t, name+" is written", os.WriteFile(file, text, 0o600))
-		return file
-	}
-	write(loopback+".crt", pemOf("CERTIFICATE", cert.Certificate[0]))
-	write(loopback+".key", pemOf("PRIVATE KEY", key))
-	meshFile := write("mesh.key", []byte(mesh.Secret()+"\n"))
-	roots := write("roots.pem", pemOf("CERTIFICATE", with.cert.Certificate[0]))
+	_, _, certName := writeCertificate(t, dir, loopback)
+	meshFile := writeFile(t, dir, "mesh.key", []byte(mesh.Secret()+"\n"))
+	roots := writeFile(t, dir, "roots.pem", pemOf("CERTIFICATE", with.cert.Certificate[0]))
 
 	addr := freeAddr(t)
 	args := append([]string{
@@ -66,7 +36,9 @@ func startDERPer(t *testing.T, mesh derp.MeshKey, with *relayHost, extra ...stri
 		"-certmode", "manual", "-certdir", dir, "-c", filepath.Join(dir, "key.json"), "-mesh-psk-file", meshFile,
 		"-mesh-with", fmt.Sprintf("%s:%d", loopback, with.region.Nodes[0].DERPPort),
 	}, extra...)
-	p := startProcess(t, "derper", []string{"SSL_CERT_FILE=" + roots, "TS_NO_LOGS_NO_SUPPORT=true"}, buildDERPer(t), args...)
+	program, err := toolPath(".", "derper")
+	check(t, "derper is built", err)
+	p := startProcess(t, "derper", []string{"SSL_CERT_FILE=" + roots, "TS_NO_LOGS_NO_SUPPORT=true"}, program, args...)
 	eventually(t, "derper listens", func(ctx context.Context) error {
 		c, err := new(net.Dialer).DialContext(ctx, "tcp", addr.String())
 		if err == nil {
@@ -84,10 +56,6 @@ func freeAddr(t *testing.T) *net.TCPAddr {
 	check(t, "there is a free port", err)
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr)
-}
-
-func pemOf(what string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: what, Bytes: der})
 }
 
 // reach sends packets until they arrive: a relay hears of a client of another

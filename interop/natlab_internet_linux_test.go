@@ -6,6 +6,8 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"testing"
 
 	tstailcfg "tailscale.com/tailcfg"
@@ -31,6 +33,14 @@ const (
 
 func newLabInternet(t *testing.T) *labInternet {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	for _, program := range []string{"ip", "nft"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not installed: make deps installs it", program)
+		}
+	}
 	n := &labInternet{namespace: newNamespace(t)}
 	n.set(t, "ipv4/ip_forward", "1")
 	n.set(t, "ipv6/conf/all/forwarding", "1")
@@ -97,15 +107,6 @@ func (n *labInternet) startSTUN(t *testing.T, addr string) {
 	served := make(chan error, 1)
 	go func() { served <- derp.ServeSTUN(t.Context(), pc) }()
 	t.Cleanup(func() { <-served; pc.Close() }) // t.Context has ended by then
-}
-
-func (n *labInternet) listen(t *testing.T, addr string) net.Listener {
-	t.Helper()
-	var ln net.Listener
-	var err error
-	n.run(func() { ln, err = net.Listen("tcp", addr) })
-	check(t, "there is a listener at "+addr, err)
-	return ln
 }
 
 // labTailnet is a tailnet of the laboratory.

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -75,4 +76,20 @@ func (ns *namespace) feed(t *testing.T, commands, program string, args ...string
 	if err != nil {
 		t.Fatalf("%s: %v: %s\n%s", program, err, out, commands)
 	}
+}
+
+// start starts a program in the namespace.
+func (ns *namespace) start(cmd *exec.Cmd) (err error) {
+	ns.run(func() { err = cmd.Start() })
+	return err
+}
+
+func (ns *namespace) listen(t *testing.T, addr string) net.Listener {
+	t.Helper()
+	var ln net.Listener
+	var err error
+	ns.run(func() { ln, err = net.Listen("tcp", addr) })
+	check(t, "there is a listener at "+addr, err)
+	t.Cleanup(func() { ln.Close() })
+	return ln
 }

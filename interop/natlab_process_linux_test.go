@@ -11,19 +11,18 @@ import (
 
 // startNode starts the process of a node in a namespace, and returns a client of
 // its LabNode. The process ends with the test, or when the test's own does.
-func startNode(t *testing.T, ns *namespace, name string) *rpc.Client {
+func startNode(t *testing.T, ns *namespace, name string, env ...string) *rpc.Client {
 	t.Helper()
 	program, err := os.Executable()
 	check(t, "there is a test program", err)
 	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), nodeVariable+"="+name)
+	cmd.Env = append(append(os.Environ(), env...), nodeVariable+"="+name)
 	cmd.Stderr = newLog(t, name)
 	stdin, err := cmd.StdinPipe()
 	check(t, "there is a standard input", err)
 	stdout, err := cmd.StdoutPipe()
 	check(t, "there is a standard output", err)
-	ns.run(func() { err = cmd.Start() })
-	check(t, name+" starts", err)
+	check(t, name+" starts", ns.start(cmd))
 	client := jsonrpc.NewClient(pipes{stdout, stdin})
 	t.Cleanup(func() {
 		client.Close() // and so standard input

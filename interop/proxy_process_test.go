@@ -103,8 +103,15 @@ type process struct {
 	err    error
 }
 
-// startProcess starts a program that runs until stop, or the end of the test.
+// startProcess starts a program that runs until the end of the test, at the
+// latest.
 func startProcess(t *testing.T, name string, env []string, program string, args ...string) *process {
+	t.Helper()
+	return startProcessBy(t, (*exec.Cmd).Start, name, env, program, args...)
+}
+
+// startProcessBy is startProcess where start does that.
+func startProcessBy(t *testing.T, start func(*exec.Cmd) error, name string, env []string, program string, args ...string) *process {
 	t.Helper()
 	p := &process{
 		cmd:    command(context.Background(), env, program, args...),
@@ -112,7 +119,7 @@ func startProcess(t *testing.T, name string, env []string, program string, args 
 		exited: make(chan struct{}),
 	}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	check(t, name+" starts", p.cmd.Start())
+	check(t, name+" starts", start(p.cmd))
 	go func() {
 		defer close(p.exited)
 		p.err = p.cmd.Wait()

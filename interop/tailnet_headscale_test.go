@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,17 +64,7 @@ func startHeadscale(t *testing.T) *headscale {
 
 // headscaleBinary builds Headscale into the build cache and returns where it
 // is. That takes minutes with an empty cache, and then a second.
-var headscaleBinary = sync.OnceValues(func() (string, error) {
-	build := exec.Command("go", "tool", "-n", "headscale")
-	build.Dir = "headscale"
-	var stderr bytes.Buffer
-	build.Stderr = &stderr
-	path, err := build.Output()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, stderr.Bytes())
-	}
-	return strings.TrimSpace(string(path)), nil
-})
+var headscaleBinary = sync.OnceValues(func() (string, error) { return toolPath("headscale", "headscale") })
 
 // configure writes Headscale's configuration: JSON, because that is YAML too.
 func (h *headscale) configure(t *testing.T, derpMapURL string) {
