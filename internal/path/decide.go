@@ -25,6 +25,7 @@ func (p *Peer) advance(now time.Time) {
 // decide ends an event: what is due is done, and the output is handed over.
 func (p *Peer) decide() Output {
 	p.substitute()
+	p.doubt()
 	if p.Active() {
 		p.keepAlive()
 		p.discover()
@@ -47,14 +48,20 @@ func (p *Peer) trusted() bool {
 }
 
 // substitute puts another path that has answered lately in the place of one that
-// is not trusted any more: the best of them, for as long as its pong is good.
+// is not trusted any more: the best of them, for as long as its pong is good. If
+// trust ended by doubt, one that has answered since then is where the peer is,
+// and the others may be where it was.
 func (p *Peer) substitute() {
 	if p.trusted() {
 		return
 	}
+	preferred := func(a, b *candidate) bool {
+		aIsThere, bIsThere := !a.answered.Before(p.best.doubted), !b.answered.Before(p.best.doubted)
+		return aIsThere && !bIsThere || aIsThere == bIsThere && better(a, b)
+	}
 	var other *candidate
 	for _, c := range p.candidates {
-		if c != p.best.candidate && c.proven(p.now) && (other == nil || better(c, other)) {
+		if c != p.best.candidate && c.proven(p.now) && (other == nil || preferred(c, other)) {
 			other = c
 		}
 	}
@@ -206,18 +213,31 @@ func (p *Peer) unanswered(f flight) {
 	}
 }
 
-// doubt has the best path answer at once, or lose our trust until it does. It
-// is done when there is a sign that the peer has moved: it pings from where it
-// was not before, or calls, which it does when it has no path to us. Data would
-// else go to where nobody is for up to 6.5 s.
+// movedTo reports whether the peer, which pings from c, may have left the best
+// path for it: it has not been heard there for long, or twice since it was heard
+// on the best path, to which it may have gone and come back.
+func (p *Peer) movedTo(c *candidate) bool {
+	long := c.heard.IsZero() || p.now.Sub(c.heard) > trustTime
+	return long || p.best.candidate != nil && c.heard.After(p.best.heard)
+}
+
+// doubt has a suspect path answer at once, or lose our trust until it does, and
+// asks those where the peer was heard later whether they take its place. It
+// is suspect when there is a sign that the peer has moved: it pings from where
+// it was not before, or calls, which it does when it has no path to us. Data
+// would else go to where nobody is for up to 6.5 s. A sign that comes too soon
+// after another is not forgotten but waits, since a network that changes may
+// change again.
 func (p *Peer) doubt() {
-	if !p.trusted() || p.now.Sub(p.best.doubted) < doubtInterval {
+	p.best.suspect = p.best.suspect && p.trusted()
+	if !p.best.suspect || p.now.Sub(p.best.doubted) < doubtInterval {
 		return
 	}
-	p.best.doubted = p.now
+	p.best.suspect, p.best.doubted = false, p.now
 	if !p.best.pinged.Equal(p.now) {
 		p.pingBest()
 	}
+	p.pingCandidates(func(c *candidate) bool { return c.heard.After(p.best.heard) && !c.pinged.Equal(p.now) })
 	p.best.until = earlier(p.best.until, p.now.Add(p.best.patience()))
 }
 

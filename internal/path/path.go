@@ -100,7 +100,8 @@ type best struct {
 	*candidate               // of the table; nil: none
 	until      time.Time     // when trust ends
 	rtt        time.Duration // of the latest pong, to a ping of any size
-	doubted    time.Time
+	suspect    bool          // whether it is to be doubted
+	doubted    time.Time     // last
 }
 
 // Output is what to send after an event.
@@ -195,7 +196,7 @@ func (p *Peer) HandleCallMeMaybe(now time.Time, endpoints []netip.AddrPort) Outp
 	// it waits for them: however lately we tried, and though we may have nothing
 	// to send to it.
 	p.pingCandidates(func(*candidate) bool { return true })
-	p.doubt()
+	p.best.suspect = true
 	return p.decide()
 }
 
@@ -207,11 +208,10 @@ func (p *Peer) HandlePing(now time.Time, from netip.AddrPort) Output {
 	if c == nil {
 		return p.decide()
 	}
-	news := p.now.Sub(c.heard) > trustTime || c.heard.IsZero()
-	c.heard = p.now
-	if news && c != p.best.candidate && p.Active() {
-		p.doubt() // the peer may have moved there
+	if c != p.best.candidate && p.Active() && p.movedTo(c) {
+		p.best.suspect = true
 	}
+	c.heard = p.now
 	p.pingBack(c)
 	return p.decide()
 }
@@ -295,6 +295,9 @@ func (p *Peer) Deadline() time.Time {
 	}
 	if p.trusted() {
 		d = earlier(d, p.best.until)
+		if p.best.suspect {
+			d = earlier(d, p.best.doubted.Add(doubtInterval))
+		}
 	}
 	if !p.Active() {
 		return d

@@ -476,7 +476,7 @@ func TestThePeerMoves(t *testing.T) {
 	x := direct(t, 30*time.Millisecond, public)
 	x.alive(time.Minute, public)
 	x.do(x.p.HandlePing(x.now, other))
-	x.wantPings("the old path must answer, and the new one, too", public, other)
+	x.wantPings("the old path must answer, and the new one, too", other, public)
 	x.after(30 * time.Millisecond)
 	x.answer(other)
 	x.wantDirect("the new one is not better", public)
@@ -492,6 +492,56 @@ func TestThePeerMovesAndTheOldPathIsDead(t *testing.T) {
 	x.wantBoth("trust has ended early", public)
 	x.answer(other)
 	x.wantDirect("the new path takes over", other)
+}
+
+func TestThePeerMovesTwiceAtOnce(t *testing.T) {
+	x := direct(t, 30*time.Millisecond, public)
+	x.alive(time.Minute, public)
+	x.do(x.p.HandlePing(x.now, other))
+	x.after(30 * time.Millisecond)
+	x.answer(public)
+	x.wantDirect("it is still there", public)
+	x.after(100 * time.Millisecond)
+	third := netip.AddrPortFrom(other.Addr(), 3)
+	x.do(x.p.HandlePing(x.now, third))
+	x.after(30 * time.Millisecond)
+	x.answer(third)
+	x.wantDirect("a second after the first sign there is no answer yet", public)
+	x.after(doubtInterval + 160*time.Millisecond)
+	x.wantDirect("then it has gone", third)
+}
+
+func TestThePeerMovesBack(t *testing.T) {
+	x := direct(t, 30*time.Millisecond, public)
+	x.alive(time.Minute, public)
+	x.do(x.p.HandlePing(x.now, other))
+	x.after(30 * time.Millisecond)
+	x.answer(other)
+	x.after(270 * time.Millisecond)
+	x.wantDirect("the peer has moved", other)
+	x.alive(2*doubtInterval, other)
+	x.do(x.p.HandlePing(x.now, public))
+	x.after(30 * time.Millisecond)
+	x.do(x.p.HandlePing(x.now, public))
+	x.answer(public)
+	x.after(270 * time.Millisecond)
+	x.wantDirect("and back, where it had been heard lately", public)
+}
+
+func TestThePeerIsNotWhereItWasBefore(t *testing.T) {
+	x := direct(t, 30*time.Millisecond, public)
+	x.alive(time.Minute, public)
+	x.do(x.p.HandlePing(x.now, other))
+	x.after(10 * time.Millisecond)
+	x.answer(other)
+	x.wantDirect("the peer has moved to where it is nearer", other)
+	x.after(doubtInterval)
+	third := netip.AddrPortFrom(other.Addr(), 3)
+	x.do(x.p.HandlePing(x.now, third))
+	x.after(40 * time.Millisecond)
+	x.answer(third)
+	x.after(130 * time.Millisecond)
+	x.wantDirect("of two that answered within 6.5 s it is the one that answered since", third)
 }
 
 func TestTheOldPathAnswersAndStays(t *testing.T) {
