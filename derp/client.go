@@ -130,6 +130,9 @@ func (c *Client) setServerInfo(payload []byte) error {
 // ServerKey returns the key of the relay.
 func (c *Client) ServerKey() key.NodePublic { return c.server }
 
+// LocalAddr returns our end of the connection.
+func (c *Client) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
 // Send puts a packet for the holder of dst on its way; it leaves with the next
 // Flush at the latest. It does not retain the packet. Like all packets, it may
 // get lost: when dst is not connected to the relay, when a queue is full, when

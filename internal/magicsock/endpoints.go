@@ -29,6 +29,7 @@ func (c *Conn) SetHost(h Host) {
 		moved := !slices.Equal(c.host.Addrs, h.Addrs)
 		c.host = h
 		if moved {
+			c.relays.SetAddrs(h.Addrs)
 			c.setNetwork()
 		}
 		c.publish()

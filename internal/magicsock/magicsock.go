@@ -111,6 +111,7 @@ type Conn struct {
 type relays interface {
 	SetKey(key.NodePrivate)
 	SetMap(*derpmap.Map)
+	SetAddrs(ofHost []netip.Addr)
 	SetHome(region int)
 	// Send copies packet, and loses it rather than wait.
 	Send(region int, dst key.NodePublic, packet []byte) error

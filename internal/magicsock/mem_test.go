@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -146,6 +147,7 @@ func (p *memPool) Heard(region int) time.Time {
 }
 
 func (p *memPool) Check()                    {}
+func (p *memPool) SetAddrs([]netip.Addr)     {}
 func (p *memPool) Recv() <-chan relay.Packet { return p.out }
 func (p *memPool) Changed() <-chan struct{}  { return p.changed }
 func (p *memPool) Close() error {

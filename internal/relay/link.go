@@ -3,6 +3,8 @@ package relay
 import (
 	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +25,7 @@ const answerTimeout = 3 * time.Second
 var (
 	errIdle   = errors.New("nothing was sent there for a while")
 	errSilent = errors.New("the relay did not answer after the network changed")
+	errMoved  = errors.New("the address that it came from is not the host's any more")
 )
 
 // link is a region in use. It belongs to one key and one set of relays: when
@@ -32,7 +35,7 @@ type link struct {
 	region *derpmap.Region
 	key    key.NodePrivate
 	stop   context.CancelFunc
-	wake   chan struct{} // has an element when queue, home or doubted may have changed
+	wake   chan struct{} // has an element when queue, home, moved or doubted may have changed
 	frames atomic.Int64  // received so far
 	heard  atomic.Int64  // when the last frame came, as Pool.sinceStart; 0 before
 
@@ -40,9 +43,11 @@ type link struct {
 	queue     queue
 	home      bool
 	doubted   bool      // whether the connection still stands is to be found out
+	moved     bool      // the connection does not, as local is gone
 	used      time.Time // the last Send, or the beginning
 	connected bool
-	err       error // nil while connected
+	local     netip.Addr // of the connection; invalid if it has none
+	err       error      // nil while connected
 	absent    int
 }
 
@@ -96,7 +101,7 @@ func (p *Pool) carry(ctx context.Context, l *link, client *derp.Client) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(ctx, func() { client.Close() }) // ends a read or write under way
 	defer stop()
-	p.up(l)
+	p.up(l, client)
 
 	var receiving sync.WaitGroup
 	receiving.Go(func() { cancel(p.receive(ctx, l, client)) })
@@ -118,6 +123,9 @@ func (p *Pool) transmit(ctx context.Context, l *link, client *derp.Client) error
 	preferred := false
 	for {
 		todo = p.take(l, todo.batch[:0])
+		if todo.moved {
+			return errMoved
+		}
 		if todo.home != preferred {
 			preferred = todo.home
 			if err := client.SetPreferred(preferred); err != nil {
@@ -196,6 +204,7 @@ func (p *Pool) receive(ctx context.Context, l *link, client *derp.Client) error 
 type errand struct {
 	batch   []outgoing
 	home    bool // the region is our home
+	moved   bool
 	doubted bool
 }
 
@@ -203,7 +212,10 @@ type errand struct {
 func (p *Pool) take(l *link, batch []outgoing) errand {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	todo := errand{l.queue.take(batch, time.Now()), l.home, l.doubted}
+	if l.moved {
+		return errand{moved: true} // the queue is for the next connection
+	}
+	todo := errand{batch: l.queue.take(batch, time.Now()), home: l.home, doubted: l.doubted}
 	l.doubted = false
 	return todo
 }
@@ -226,12 +238,24 @@ func (p *Pool) retire(l *link) time.Duration {
 }
 
 // up notes that l is connected.
-func (p *Pool) up(l *link) {
+func (p *Pool) up(l *link, client *derp.Client) {
+	local := ip(client.LocalAddr())
 	p.mu.Lock()
 	l.connected, l.err = true, nil
+	l.moved, l.local = false, local
 	p.mu.Unlock()
 	p.notify()
 	p.cfg.Logger.Info("relay: connected", "region", l.id)
+}
+
+// ip returns the IP address of an end of a connection; invalid if it has none,
+// as one through a proxy may.
+func ip(addr net.Addr) netip.Addr {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr().Unmap()
 }
 
 // lost notes that l is not connected, and why.

@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -63,6 +64,7 @@ type Pool struct {
 	key    key.NodePrivate
 	relays *derpmap.Map
 	home   int
+	addrs  []netip.Addr // of the host
 	byID   map[int]*link
 }
 
@@ -108,6 +110,20 @@ func (p *Pool) Check() {
 		l.doubted = true
 		l.poke()
 	}
+}
+
+// SetAddrs says which addresses the host has. A connection from one that it had,
+// and has no more, is made anew at once.
+func (p *Pool) SetAddrs(addrs []netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.byID {
+		if l.connected && slices.Contains(p.addrs, l.local) && !slices.Contains(addrs, l.local) {
+			l.moved = true
+			l.poke()
+		}
+	}
+	p.addrs = slices.Clone(addrs)
 }
 
 func (p *Pool) set(change func()) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,6 +142,39 @@ func TestDoubtedConnectionIsMadeAnew(t *testing.T) {
 			t.Errorf("dialed %d times after the connection died", n)
 		}
 		a.wantConnected("a is at home again", time.Second, 1)
+	})
+}
+
+// A connection from an address that is the host's no more is dead, and nobody
+// needs to wait for the relay to know it.
+func TestConnectionFromALostAddressIsMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := regions(w.start("one.test"))
+		local := netip.MustParseAddr("192.0.2.1")
+		a := w.nodeVia(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := w.dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return from{c, local}, nil
+		}, m, 1)
+		b := w.node(m, 1)
+		a.wantConnected("a is at home", time.Second, 1)
+		other := netip.MustParseAddr("198.51.100.1")
+		a.SetAddrs([]netip.Addr{other})
+		a.SetAddrs([]netip.Addr{local, other})
+		a.SetAddrs([]netip.Addr{local})
+		pass(time.Minute)
+		if n := w.dialed("one.test"); n != 2 {
+			t.Fatalf("a and b dialed %d times while a's address was there", n)
+		}
+		a.SetAddrs([]netip.Addr{other})
+		a.send(1, b, "while there is no connection")
+		b.want("a has connected again at once", 1, a, "while there is no connection")
+		if n := w.dialed("one.test"); n != 3 {
+			t.Errorf("a and b dialed %d times", n)
+		}
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -253,4 +254,14 @@ func (f *frozen) Read(p []byte) (int, error) {
 func (f *frozen) Close() error {
 	f.once.Do(func() { close(f.gone) })
 	return f.Conn.Close()
+}
+
+// from is a connection that has an address of ours.
+type from struct {
+	net.Conn
+	local netip.Addr
+}
+
+func (f from) LocalAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.local, 4711))
 }
