@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/meshnet-go/meshnet/coord"
 	"github.com/meshnet-go/meshnet/coord/boltstore"
@@ -218,14 +217,5 @@ func serveAdmin(dir string, s *coord.Server) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	server := &http.Server{Handler: adminHandler(s), ReadHeaderTimeout: 10 * time.Second}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		server.Serve(ln)
-	}()
-	return func() {
-		server.Close()
-		<-ended
-	}, nil
+	return serveLocal(ln, adminHandler(s)), nil
 }

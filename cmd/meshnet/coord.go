@@ -71,12 +71,13 @@ type coordConfig struct {
 	domain    string
 	keyExpiry time.Duration
 	noRelay   bool
-	relays    string
+	relays    list[string]
 }
 
 func (c *coordConfig) addFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.dir, "dir", "", "`DIR` for all that is kept, made when it is missing; required")
-	c.web.addFlags(fs)
+	c.web.addFlags(fs, ":443 with a\ncertificate, 127.0.0.1:8080 without")
+	fs.BoolVar(&c.web.plain, "http", false, "serve others without a certificate: behind a proxy that has one, or\nwhere nobody listens in")
 	c.stun.addFlags(fs)
 	fs.StringVar(&c.domain, "domain", "mesh.internal", "`SUFFIX` of the names in the mesh")
 	fs.Func("key-expiry", "`TIME` after which nodes must log in anew, such as 180d (default: never)", func(text string) (err error) {
@@ -84,7 +85,8 @@ func (c *coordConfig) addFlags(fs *flag.FlagSet) {
 		return err
 	})
 	fs.BoolVar(&c.noRelay, "no-relay", false, "serve no relay and no STUN: -relays names others")
-	fs.StringVar(&c.relays, "relays", "", "`FILE` with the DERP map of other relays (JSON), such as meshnet relay prints")
+	c.relays.parse = parseName
+	fs.Var(&c.relays, "relays", "`FILES` with other relays: DERP maps, or what meshnet relay prints")
 	c.log.addFlags(fs)
 }
 
@@ -95,7 +97,7 @@ func (c *coordConfig) run(ctx context.Context, w world, _ []string) error {
 	if err := c.web.check(); err != nil {
 		return err
 	}
-	if c.noRelay && c.relays == "" {
+	if c.noRelay && len(c.relays.values) == 0 {
 		return usagef("-no-relay needs -relays: nodes do not come up without a relay")
 	}
 	h := &hub{log: c.log.logger(w.stderr)}
@@ -122,16 +124,7 @@ type hub struct {
 	coord  *coord.Server
 	relay  *derp.Server // nil: none
 	failed chan error   // gets why one of the parts has ended by itself
-	stops  []func()     // in reverse
-}
-
-// onStop has f called when the hub stops, before what was there earlier.
-func (h *hub) onStop(f func()) { h.stops = append(h.stops, f) }
-
-func (h *hub) stop() {
-	for i := len(h.stops) - 1; i >= 0; i-- {
-		h.stops[i]()
-	}
+	stops
 }
 
 // start opens what is needed, in an order in which what can go wrong goes wrong
@@ -207,13 +200,9 @@ func (h *hub) serve(f *front) {
 // derpMap returns where the relays of the mesh are. It makes our own, if there
 // is to be one, and begins to serve STUN.
 func (c *coordConfig) derpMap(h *hub, f *front) (*derpmap.Map, error) {
-	m := &derpmap.Map{OmitDefaultRegions: true, Regions: make(map[int]*derpmap.Region)}
-	if c.relays != "" {
-		others, err := loadDERPMap(c.relays)
-		if err != nil {
-			return nil, fmt.Errorf("-relays: %w", err)
-		}
-		m.Regions = others.Regions
+	m, err := loadDERPMaps(c.relays.values)
+	if err != nil {
+		return nil, fmt.Errorf("-relays: %w", err)
 	}
 	if c.noRelay {
 		return m, nil
@@ -230,9 +219,13 @@ func (c *coordConfig) derpMap(h *hub, f *front) (*derpmap.Map, error) {
 		return nil, err
 	}
 	h.onStop(stop)
-	region := f.region(900, ports) // 900 to 999 are for relays of one's own
-	m.Regions[region.RegionID] = region
-	return m, nil
+	return m, addRegion(m, f.region(ownPlace(f), ports))
+}
+
+// ownPlace is where a coordinator's own relay is. The regions 900 to 999 are for
+// relays of one's own.
+func ownPlace(f *front) place {
+	return place{id: 900, code: "own-900", name: f.url.Hostname(), node: "900a"}
 }
 
 // admit lets the nodes of the mesh use the relay, and nobody else.

@@ -4,9 +4,48 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 )
+
+// loadDERPMaps reads the relays in files. Those of a region may be in several.
+func loadDERPMaps(files []string) (*derpmap.Map, error) {
+	m := &derpmap.Map{OmitDefaultRegions: true, Regions: make(map[int]*derpmap.Region)}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		part, err := parseDERPMap(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		for _, id := range part.IDs() {
+			if err := addRegion(m, part.Regions[id]); err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+		}
+	}
+	return m, nil
+}
+
+// addRegion adds the relays of a region to the map.
+func addRegion(m *derpmap.Map, r *derpmap.Region) error {
+	old := m.Regions[r.RegionID]
+	if old == nil {
+		m.Regions[r.RegionID] = r
+		return nil
+	}
+	for _, n := range r.Nodes {
+		if slices.ContainsFunc(old.Nodes, func(o *derpmap.Node) bool { return o.Name == n.Name }) {
+			return fmt.Errorf("two relays of region %d are named %q in the DERP map", r.RegionID, n.Name)
+		}
+		old.Nodes = append(old.Nodes, n)
+	}
+	return nil
+}
 
 // parseDERPMap reads a DERP map in JSON, or a region of one, such as meshnet
 // relay prints.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"github.com/meshnet-go/meshnet/derp"
@@ -57,7 +56,7 @@ func (f *front) certify(c *webConfig, dir string, log *slog.Logger) (err error) 
 	}
 	switch {
 	case f.certificate != nil:
-	case f.url.Scheme == "https":
+	case c.relayOnly && c.plain, !c.relayOnly && f.url.Scheme == "https":
 		f.behindProxy = true
 	default:
 		own, pin, err := derp.SelfSignedIn(dir, f.url.Hostname())
@@ -122,26 +121,33 @@ func (f *front) close() {
 	f.ln.Close()
 }
 
+// A place is what a DERP map says of a relay besides its address.
+type place struct {
+	id         int    // of the region
+	code, name string // of the region, for people
+	node       string // the relay's own name
+}
+
 // region describes the relay that is served here, and the STUN servers beside
 // it: of these the first is the relay's own, and a second one lets nodes find out
 // whether their NAT gives them another port for each destination.
-func (f *front) region(id int, stun []int) *derpmap.Region {
+func (f *front) region(p place, stun []int) *derpmap.Region {
 	host := f.url.Hostname()
 	node := &derpmap.Node{
-		Name:     fmt.Sprintf("%da", id),
-		RegionID: id,
+		Name:     p.node,
+		RegionID: p.id,
 		HostName: host,
 		CertName: f.pin,
 		DERPPort: portOf(f.url),
 		STUNPort: -1,
 	}
-	region := &derpmap.Region{RegionID: id, RegionCode: fmt.Sprintf("own-%d", id), RegionName: host, Nodes: []*derpmap.Node{node}}
+	region := &derpmap.Region{RegionID: p.id, RegionCode: p.code, RegionName: p.name, Nodes: []*derpmap.Node{node}}
 	if len(stun) > 0 {
 		node.STUNPort = stun[0]
 	}
 	for i := 1; i < len(stun); i++ {
 		region.Nodes = append(region.Nodes, &derpmap.Node{
-			Name: fmt.Sprintf("%d%c", id, 'a'+i), RegionID: id, HostName: host, STUNOnly: true, STUNPort: stun[i],
+			Name: fmt.Sprintf("%s-stun%d", p.node, i+1), RegionID: p.id, HostName: host, STUNOnly: true, STUNPort: stun[i],
 		})
 	}
 	return region
@@ -156,13 +162,4 @@ func shutDownRelay(relay *derp.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	relay.Shutdown(ctx, spread, patience)
-}
-
-// loadDERPMap reads a DERP map, or one region of it, from a file.
-func loadDERPMap(path string) (*derpmap.Map, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseDERPMap(text)
 }

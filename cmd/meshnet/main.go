@@ -34,6 +34,7 @@ func commands() []command {
 		{name: "routes", summary: "list and approve routes to other networks, and exit nodes", help: routesHelp, make: newAction[routesListConfig], sub: routeCommands()},
 		{name: "policy", summary: "print, check and set who may reach whom", help: policyHelp, make: newAction[policyGetConfig], sub: policyCommands()},
 		{name: "dns", summary: "list and change what nodes resolve besides their names", help: dnsHelp, make: newAction[dnsListConfig], sub: dnsCommands()},
+		{name: "relay", summary: "serve a relay by itself, with STUN", help: relayHelp, make: newAction[relayConfig], sub: relayCommands()},
 		{name: "proxy", summary: "join a mesh, and let other programs on the machine reach it", help: proxyHelp, make: newAction[proxyConfig]},
 	}
 }
@@ -93,7 +94,7 @@ func conclude(stderr io.Writer, name string, err error) int {
 		return exitUsage
 	}
 	text := err.Error()
-	for _, pkg := range []string{"meshnet: ", "coord: "} {
+	for _, pkg := range []string{"meshnet: ", "coord: ", "derp: "} {
 		text = strings.TrimPrefix(text, pkg)
 	}
 	fmt.Fprintf(stderr, "meshnet %s: %s\n", name, text)

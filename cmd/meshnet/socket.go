@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // errNobody means that no process serves a socket.
@@ -72,4 +74,18 @@ func dialLocal(ctx context.Context, path string) (net.Conn, error) {
 		return nil, fmt.Errorf("%s belongs to another user: run this as that user, for example with sudo", path)
 	}
 	return nil, err
+}
+
+// serveLocal answers requests on a socket until the returned function is called.
+func serveLocal(ln net.Listener, handler http.Handler) (stop func()) {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		server.Serve(ln)
+	}()
+	return func() {
+		server.Close()
+		<-ended
+	}
 }

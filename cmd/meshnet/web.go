@@ -30,10 +30,14 @@ type webConfig struct {
 	acmeHost          string
 	acmeDirectory     string
 	plain             bool
+
+	// relayOnly says that nothing but a relay is served, for which a certificate
+	// is as good that the DERP map pins.
+	relayOnly bool
 }
 
-func (c *webConfig) addFlags(fs *flag.FlagSet) {
-	fs.Func("listen", "`ADDRESS`, HOST:PORT, or a port of 127.0.0.1 (default :443 with a\ncertificate, 127.0.0.1:8080 without)", func(text string) (err error) {
+func (c *webConfig) addFlags(fs *flag.FlagSet, defaultListen string) {
+	fs.Func("listen", "`ADDRESS`, HOST:PORT, or a port of 127.0.0.1 (default "+defaultListen+")", func(text string) (err error) {
 		c.listen, err = parseLocal(text)
 		return err
 	})
@@ -45,7 +49,6 @@ func (c *webConfig) addFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.keyFile, "key", "", "`FILE` with the certificate's key (PEM)")
 	fs.StringVar(&c.acmeHost, "acme", "", "`NAME` of this host: get the certificate for it by ACME, from Let's Encrypt.\nPort 443 of the name must lead to -listen")
 	fs.StringVar(&c.acmeDirectory, "acme-directory", "", "`URL` of the directory of another ACME server")
-	fs.BoolVar(&c.plain, "http", false, "serve others without a certificate: behind a proxy that has one, or\nwhere nobody listens in")
 }
 
 // check checks what can be checked without doing anything, and sets defaults.
@@ -60,7 +63,7 @@ func (c *webConfig) check() error {
 	case c.plain && c.hasCertificate():
 		return usagef("-http is for servers without a certificate")
 	}
-	if c.hasCertificate() {
+	if c.hasCertificate() || c.relayOnly && !c.plain {
 		c.listen = cmp.Or(c.listen, ":443")
 	}
 	c.listen = cmp.Or(c.listen, "127.0.0.1:8080")
@@ -78,7 +81,7 @@ func (c *webConfig) open() (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-listen: %w", err)
 	}
-	if !c.plain && !c.hasCertificate() && !serve.Local(ln.Addr()) {
+	if !c.plain && !c.relayOnly && !c.hasCertificate() && !serve.Local(ln.Addr()) {
 		ln.Close()
 		return nil, usagef("others than this machine can reach %s, and there is no certificate: "+
 			"give -cert and -key, or -acme NAME; or -http if that is meant", c.listen)
