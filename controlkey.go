@@ -18,8 +18,14 @@ func (n *node) controlKey(ctx context.Context) (key.MachinePublic, error) {
 	if !n.cfg.controlKey.IsZero() {
 		return n.cfg.controlKey, nil
 	}
-	shown, err := n.fetchControlKey(ctx)
-	if err != nil {
+	var shown key.MachinePublic
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		shown, err = n.fetchControlKey(ctx)
+	}()
+	if n.attend(done); err != nil {
 		return key.MachinePublic{}, err
 	}
 	if n.cfg.controlURL.Scheme == "http" { // nothing but our memory vouches for it
@@ -38,7 +44,7 @@ func (n *node) fetchControlKey(ctx context.Context) (key.MachinePublic, error) {
 			return shown, err
 		}
 		n.cfg.log.Warn("cannot reach the coordinator; trying again", "err", err)
-		n.view.update(func(v *view) { v.err = err })
+		n.view.update(func(v *view) { v.trouble(err) })
 		if !pause(ctx, retry.Next()) {
 			return key.MachinePublic{}, ctx.Err()
 		}

@@ -53,8 +53,12 @@ func (v view) notUp() string {
 }
 
 func (v view) unheard() string {
-	if v.lost == nil {
+	switch {
+	case v.lost == nil:
 		return ""
+	case !v.heard.IsZero():
+		return fmt.Sprintf("The coordinator has not been heard since %s, and is tried again: %v. Peers are reached as they were known then, "+
+			"until %s. Check the network and the coordinator.", v.heard.UTC().Format(time.RFC3339), v.lost, v.heard.Add(maxMapAge).UTC().Format(time.RFC3339))
 	}
 	return fmt.Sprintf("The coordinator is not heard, and is tried again: %v. Peers are reached as before, "+
 		"but changes of the mesh are not known. Check the network and the coordinator.", v.lost)

@@ -14,6 +14,7 @@ const (
 	storedMachineKey = "machine.key"
 	storedNodeKey    = "node.key"
 	storedControlKey = "control.key"
+	storedMap        = "netmap"
 )
 
 // identity is the keys of a node.

@@ -68,8 +68,11 @@ type Server struct {
 	// missing. It belongs to this Server alone. Not used when Store is set.
 	Dir string
 
-	// Store keeps the node's keys between runs. Nil means files in Dir. An
-	// ephemeral node without both keeps them in memory.
+	// Store keeps the node's keys between runs, and the last network map, by
+	// which a node that is not ephemeral goes at its next start until the
+	// coordinator answers: for up to three days after it was last heard. Nil
+	// means files in Dir. An ephemeral node without both keeps its keys in
+	// memory.
 	Store Store
 
 	// Port is the UDP port for direct connections, 0 for any. When it is taken,
@@ -172,14 +175,17 @@ func (s *Server) start() (*node, error) {
 
 // Up starts the node if need be, waits until it is a member of the mesh and
 // can be reached through its home relay, and returns its status. A relay that
-// cannot be reached delays Up by five seconds and does not make it fail.
+// cannot be reached delays Up by five seconds and does not make it fail. The same
+// is true of a coordinator, when the node has been a member less than three days
+// ago: Status.Health then says so, and the State changes to [StateFailed] should
+// the coordinator refuse the node later on. Dial waits for neither.
 //
 // Up returns at once when waiting is of no use: with a [*RefusedError] when the
 // coordinator refuses the node, with a [*NeedsLoginError] when a person must
 // sign in and OnAuthURL is nil, with [ErrTailnetLock], with
 // [ErrControlKeyChanged], or with [net.ErrClosed]. After such an error another
-// call of Up tries again. It waits, on the other hand, for a coordinator that
-// cannot be reached and for an admin who must approve the node. When ctx ends
+// call of Up tries again. Otherwise it waits for a coordinator that cannot be
+// reached and for an admin who must approve the node. When ctx ends
 // first, the error wraps ctx's and says what kept the node.
 //
 // Calling Up on a node that is up does no harm and changes nothing.

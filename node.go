@@ -38,7 +38,8 @@ type node struct {
 	magic *magicsock.Conn
 	host  *hostNet
 
-	passage *passage // serves what nobody listens for
+	passage *passage   // serves what nobody listens for
+	maps    *mapKeeper // nil when the node has no next run
 
 	retry   chan struct{} // asks run to try again after a failure; holds one
 	cancel  context.CancelFunc
@@ -46,6 +47,7 @@ type node struct {
 
 	// Of run.
 	id     identity
+	server key.MachinePublic    // the coordinator's; zero until it is known
 	judged time.Time            // when it was last decided whose key in the map has expired
 	raised map[netip.Prefix]int // MTUs that the stack knows
 }
@@ -69,6 +71,10 @@ func newNode(cfg config) (*node, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
+	if !cfg.ephemeral {
+		n.maps = newMapKeeper(cfg.store, cfg.log)
+		go n.maps.run(ctx)
+	}
 	go n.run(ctx)
 	return n, nil
 }
@@ -122,6 +128,9 @@ func (n *node) closeParts() {
 func (n *node) close() {
 	n.cancel()
 	<-n.stopped
+	if n.maps != nil {
+		<-n.maps.done
+	}
 }
 
 // retryLogin makes a node that has failed try again. It is no longer failed
@@ -140,6 +149,7 @@ func (n *node) run(ctx context.Context) {
 	defer close(n.stopped)
 	defer n.view.update(func(v *view) { *v = view{state: StateClosed} })
 	defer n.closeParts()
+	n.goByLastMap()
 	for {
 		err := n.join(ctx)
 		if ctx.Err() != nil {
@@ -160,13 +170,13 @@ func (n *node) run(ctx context.Context) {
 // node key that has expired is replaced; when the coordinator does not even
 // take a fresh one it is of no use to go on.
 func (n *node) join(ctx context.Context) error {
-	serverKey, err := n.controlKey(ctx)
-	if err != nil {
+	var err error
+	if n.server, err = n.controlKey(ctx); err != nil {
 		return err
 	}
 	var pace control.Backoff // for a coordinator that takes keys only to expire them
 	for rotated := false; ; rotated = true {
-		joined, err := n.session(ctx, serverKey)
+		joined, err := n.session(ctx)
 		switch {
 		case !errors.Is(err, control.ErrNodeKeyExpired):
 			return n.explain(err)
@@ -191,6 +201,7 @@ func (n *node) rotate() (err error) {
 		return err
 	}
 	n.magic.SetNodeKey(n.id.node)
+	n.forgetMap()
 	n.view.update(func(v *view) { *v = view{state: StateStarting, netMap: v.netMap, expired: true} })
 	return nil
 }
@@ -212,6 +223,7 @@ func (n *node) explain(err error) error {
 	var refused *control.RefusedError
 	switch {
 	case errors.As(err, &refused):
+		n.forgetMap()
 		return &RefusedError{Reason: refused.Reason, Expired: n.view.load().expired}
 	case errors.Is(err, control.ErrTailnetLock):
 		return ErrTailnetLock

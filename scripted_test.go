@@ -31,6 +31,8 @@ type scripted struct {
 	url   string
 	noise upgraded
 
+	outside *httptest.Server
+
 	// Set before the first node starts. They may be nil.
 	register func(*tailcfg.RegisterRequest) *tailcfg.RegisterResponse // nil answer: let in
 	first    func(*tailcfg.MapResponse)                               // changes the first response of each stream
@@ -72,8 +74,15 @@ func newScripted(t *testing.T) *scripted {
 	outside.HandleFunc("POST /ts2021", s.upgrade)
 	srv := httptest.NewServer(outside)
 	t.Cleanup(srv.Close)
-	s.url = srv.URL
+	s.url, s.outside = srv.URL, srv
 	return s
+}
+
+// away ends the coordinator.
+func (s *scripted) away(t *testing.T) {
+	t.Helper()
+	s.outside.CloseClientConnections()
+	s.outside.Close()
 }
 
 func (s *scripted) server(name string) *Server {

@@ -10,18 +10,19 @@ import (
 
 	"github.com/meshnet-go/meshnet/internal/control"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
-	"github.com/meshnet-go/meshnet/key"
 )
 
 // session registers the node key and follows the network map until that ends
 // with the error it returns. joined tells whether the node was in the mesh.
-func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined bool, err error) {
-	session := control.Start(n.sessionConfig(serverKey))
+func (n *node) session(ctx context.Context) (joined bool, err error) {
+	session := control.Start(n.sessionConfig())
 	defer session.Close()
 	asked, stopAsked := startAsked(ctx, session)
 	defer stopAsked()
-	expiry := time.NewTimer(never) // of the next key: a peer's, or ours
+	expiry := time.NewTimer(n.untilExpiry()) // of the next key, a peer's or ours, or of a map
 	defer expiry.Stop()
+	confirm := time.NewTicker(confirmEvery)
+	defer confirm.Stop()
 	var problem error // the session's last one is why it ends
 	for {
 		select {
@@ -38,29 +39,23 @@ func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined
 			if ev.Map != nil {
 				asked.send(n, ev.Map.PingRequest)
 			}
-			joined = joined || n.view.load().state == StateRunning
+			joined = joined || n.view.load().live()
 			expiry.Reset(n.untilExpiry())
 		case <-expiry.C:
 			if err := n.handleExpiry(); err != nil {
 				return joined, err
 			}
 			expiry.Reset(n.untilExpiry())
+		case <-confirm.C:
+			n.keepMap()
 		case <-n.magic.Changed():
-			local := n.magic.Local()
-			n.view.update(func(v *view) { v.relay = local })
-			n.setMTUs(n.view.load().netMap)
+			n.localChanged()
 			session.SetState(n.state())
-			if local.BehindNAT != n.host.behindNAT {
-				n.host.seekMapping(local.BehindNAT, n.magic.Port())
-			}
 		case <-n.host.mapper.Changed():
 			n.magic.SetHost(n.host.host())
 			session.SetState(n.state())
 		case <-n.host.monitor.Changed():
-			n.renewFilter()
-			n.magic.SetHost(n.host.host())
-			n.magic.NetworkChanged()
-			n.host.seekMapping(n.host.behindNAT, n.magic.Port())
+			n.networkChanged()
 		case <-ctx.Done():
 			n.leave(session)
 			return joined, ctx.Err()
@@ -68,9 +63,51 @@ func (n *node) session(ctx context.Context, serverKey key.MachinePublic) (joined
 	}
 }
 
-func (n *node) sessionConfig(serverKey key.MachinePublic) control.SessionConfig {
+// attend does what session does besides the coordinator's business, until done
+// is closed.
+func (n *node) attend(done <-chan struct{}) {
+	expiry := time.NewTimer(n.untilExpiry())
+	defer expiry.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-expiry.C:
+			if err := n.handleExpiry(); err != nil {
+				n.cfg.log.Warn("keys that have expired", "err", err) // there is no live map, and so no key of ours
+			}
+			expiry.Reset(n.untilExpiry())
+		case <-n.magic.Changed():
+			n.localChanged()
+		case <-n.host.mapper.Changed():
+			n.magic.SetHost(n.host.host())
+		case <-n.host.monitor.Changed():
+			n.networkChanged()
+		}
+	}
+}
+
+// localChanged takes note of what magicsock has found out about ourselves.
+func (n *node) localChanged() {
+	local := n.magic.Local()
+	n.view.update(func(v *view) { v.relay = local })
+	n.setMTUs(n.view.load().netMap)
+	if local.BehindNAT != n.host.behindNAT {
+		n.host.seekMapping(local.BehindNAT, n.magic.Port())
+	}
+}
+
+// networkChanged lets the parts know that the host's network has changed.
+func (n *node) networkChanged() {
+	n.renewFilter()
+	n.magic.SetHost(n.host.host())
+	n.magic.NetworkChanged()
+	n.host.seekMapping(n.host.behindNAT, n.magic.Port())
+}
+
+func (n *node) sessionConfig() control.SessionConfig {
 	return control.SessionConfig{
-		Config:     n.controlConfig(serverKey),
+		Config:     n.controlConfig(n.server),
 		NodeKey:    n.id.node.Public(),
 		OldNodeKey: n.id.oldNode,
 		AuthKey:    n.cfg.authKey,
@@ -125,13 +162,9 @@ func (n *node) handle(ev control.Event) error {
 	switch {
 	case ev.Err != nil:
 		n.cfg.log.Warn("the coordinator", "err", ev.Err)
-		n.view.update(func(v *view) {
-			if v.state == StateRunning {
-				v.lost = ev.Err
-			} else {
-				v.err = ev.Err
-			}
-		})
+		if !control.Ends(ev.Err) { // else it is told by whoever takes the session's end
+			n.view.update(func(v *view) { v.trouble(ev.Err) })
+		}
 	case ev.AuthURL != "":
 		return n.needsLogin(ev.AuthURL)
 	case ev.Registered != nil:
@@ -162,6 +195,7 @@ func (n *node) needsLogin(page string) error {
 	if u, err := url.Parse(page); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return fmt.Errorf("the coordinator asks for a login at %q, which is no web page", page)
 	}
+	n.forgetMap()
 	known := n.view.load().authURL == page
 	n.view.update(func(v *view) { v.state, v.authURL = StateNeedsLogin, page })
 	if known {
@@ -211,9 +245,11 @@ func (n *node) handleMap(ev control.Event) error {
 			return
 		}
 		v.state, v.err, v.lost, v.expired = StateRunning, nil, nil, false
+		v.heard = time.Time{}
 	})
 	n.magic.PeersReady()
 	n.becomeReady()
+	n.keepMap()
 	return nil
 }
 
@@ -234,22 +270,36 @@ const never = time.Duration(math.MaxInt64)
 // a peer's: of those that had not when the map was judged, because one may have
 // expired since.
 func (n *node) untilExpiry() time.Duration {
-	m := n.view.load().netMap
-	if m == nil {
+	v := n.view.load()
+	if v.netMap == nil {
 		return never
 	}
-	if at, ok := m.NextExpiry(n.judged); ok {
-		return time.Until(at)
+	left := never
+	if !v.heard.IsZero() {
+		left = time.Until(v.heard.Add(maxMapAge))
 	}
-	return never
+	if at, ok := v.netMap.NextExpiry(n.judged); ok {
+		left = min(left, time.Until(at))
+	}
+	return left
 }
 
-// handleExpiry cuts off the peers whose key has expired. It is an error when
-// our own has.
+// handleExpiry cuts off the peers whose key has expired, and all of them when
+// the map is too old. It is an error when our own key has expired.
 func (n *node) handleExpiry() error {
-	m, now := n.view.load().netMap, time.Now()
+	v, now := n.view.load(), time.Now()
+	m := v.netMap
+	if m == nil {
+		return nil
+	}
 	n.judged = now
-	if m.Expired(m.Self, now) {
+	expired := m.Expired(m.Self, now)
+	switch {
+	case !v.heard.IsZero() && (expired || now.Sub(v.heard) >= maxMapAge):
+		n.cfg.log.Warn("the coordinator has not been heard for too long; its last map is no longer used")
+		n.dropLastMap()
+		return nil
+	case expired:
 		return control.ErrNodeKeyExpired
 	}
 	if err := n.apply(m, now); err != nil {

@@ -13,7 +13,8 @@ import (
 )
 
 // A view is what a node knows of itself at one moment. It is written by
-// node.run, but for node.retryLogin; everybody else reads and waits.
+// node.run, but for node.retryLogin, and node.fetchControlKey while run waits
+// for it; everybody else reads and waits.
 type view struct {
 	state   State
 	netMap  *netmap.Map // never nil in StateRunning; nil before the first one, and after the end
@@ -22,6 +23,22 @@ type view struct {
 	expired bool   // the node was a member until its key expired
 	err     error  // in StateFailed the reason, before StateRunning the last problem
 	lost    error  // in StateRunning why the coordinator is not heard; nil while it is
+	// heard is when the coordinator last stood by netMap, if that was in an
+	// earlier run of the program; zero once it has answered in this one.
+	heard time.Time
+}
+
+// live reports whether the node is a member by what the coordinator has said in
+// this run.
+func (v view) live() bool { return v.state == StateRunning && v.heard.IsZero() }
+
+// trouble notes what went wrong with the coordinator, which is tried again.
+func (v *view) trouble(err error) {
+	if v.state == StateRunning {
+		v.lost = err
+	} else {
+		v.err = err
+	}
 }
 
 // up reports whether the node is a member of the mesh. It is an error when only
@@ -95,12 +112,13 @@ func (e *waitError) Unwrap() error { return e.ctxErr }
 // Timeout makes the [*net.OpError] around it say so too.
 func (e *waitError) Timeout() bool { return errors.Is(e.ctxErr, context.DeadlineExceeded) }
 
-// relayGrace is how long Up waits for the home relay once all else is ready.
-// A node is of use without it: it may be that only the relay is down.
+// relayGrace is how long Up waits for the home relay once all else is ready,
+// and for a coordinator that neither answers nor fails when there is a map from
+// an earlier run. A node is of use without them.
 const relayGrace = 5 * time.Second
 
 // waitReady waits until the node is up and, for a while, until its home relay
-// is connected.
+// is connected, and the coordinator heard or known to be out of reach.
 func (n *node) waitReady(ctx context.Context) error {
 	if _, err := n.waitUp(ctx); err != nil {
 		return err
@@ -108,7 +126,8 @@ func (n *node) waitReady(ctx context.Context) error {
 	graceful, cancel := context.WithTimeout(ctx, relayGrace)
 	defer cancel()
 	n.view.wait(graceful, func(v view) (bool, error) {
-		return v.state != StateRunning || v.relay.Connected || len(v.netMap.DERPMap.IDs()) == 0, nil
+		relayed := v.state == StateRunning && (v.relay.Connected || len(v.netMap.DERPMap.IDs()) == 0)
+		return v.state != StateRunning || relayed && (v.live() || v.lost != nil), nil
 	})
 	_, err := n.waitUp(ctx) // it may no longer be up
 	return err

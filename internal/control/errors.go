@@ -31,6 +31,13 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the coordinator refuses this node: %q", e.Reason)
 }
 
+// Ends reports whether an error of a session ends it: the same node key will
+// not do, however often it is tried.
+func Ends(err error) bool {
+	var refused *RefusedError
+	return errors.Is(err, ErrNodeKeyExpired) || errors.Is(err, ErrTailnetLock) || errors.As(err, &refused)
+}
+
 // statusError is an HTTP answer other than the one asked for.
 type statusError struct {
 	code       int
