@@ -14,6 +14,7 @@
 //	  POST /machine/register   a node key becomes a member, or logs out
 //	  POST /machine/map        a node reports itself; the stream of what changes
 //	  HEAD /machine/pong       a router gives a sign of life
+//	  POST /machine/path       a node tells how it reached another
 //	/login/{id}    an administrator decides on a node that came without a key
 //	/admin/        the tailnet as it is, for administrators
 //
@@ -108,6 +109,7 @@ type Server struct {
 	// current is what streams tell. The loop stores it, before it tells them.
 	current atomic.Pointer[snapshot]
 	waiters waiters
+	surveys surveys
 }
 
 // New returns a server that knows what its store knows. It has to be closed.
@@ -118,6 +120,7 @@ func New(c Config) (*Server, error) {
 		log:    c.Logger,
 
 		handshakes: make(chan struct{}, maxHandshakes),
+		surveys:    newSurveys(),
 	}
 	if s.domain == "" {
 		s.domain = "mesh.internal"
@@ -177,6 +180,7 @@ func (s *Server) start(a Authenticator) {
 	s.public.Handle("/admin/", pages)
 	s.work.run(s.noise.serve)
 	s.work.run(s.run)
+	s.work.run(s.survey)
 }
 
 // ServeHTTP implements [http.Handler].

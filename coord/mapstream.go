@@ -132,34 +132,48 @@ func (s *Server) tell(ctx context.Context, st *stream, frames frameWriter) error
 	defer probe.timer.Stop()
 	probe.follow(nil, st.told.self)
 	for there := true; there; {
-		var resp *tailcfg.MapResponse
+		var news []*tailcfg.MapResponse
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-silence.C:
-			resp = &tailcfg.MapResponse{KeepAlive: true}
+			news = append(news, &tailcfg.MapResponse{KeepAlive: true})
 		case ping := <-st.pongs:
 			probe.answer(ping)
 		case <-probe.timer.C:
-			if resp, there = probe.ask(st.id); !there {
+			ask, alive := probe.ask(st.id)
+			if !alive {
 				st.dead = true
 				return errNoLife
 			}
+			news = append(news, ask)
 		case <-st.changed:
 			was := st.told.self
-			if resp, there = st.next(s.streams.look(st, &s.current)); there {
+			if news, there = s.news(st); there {
 				probe.follow(was, st.told.self)
 			}
 		}
-		if resp == nil {
-			continue
+		for _, resp := range news {
+			if err := frames.send(resp); err != nil {
+				return err
+			}
+			silence.Reset(silenceLimit())
 		}
-		if err := frames.send(resp); err != nil {
-			return err
-		}
-		silence.Reset(silenceLimit())
 	}
 	return nil
+}
+
+// news returns the frames that tell what the node has not been told yet, and
+// whether the node is still there.
+func (s *Server) news(st *stream) (news []*tailcfg.MapResponse, there bool) {
+	resp, there := st.next(s.streams.look(st, &s.current))
+	if resp != nil {
+		news = append(news, resp)
+	}
+	for _, p := range s.streams.asked(st) {
+		news = append(news, &tailcfg.MapResponse{KeepAlive: true, PingRequest: p})
+	}
+	return news, there
 }
 
 func silenceLimit() time.Duration { return keepAlive + rand.N(keepAliveJitter) }

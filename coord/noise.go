@@ -203,6 +203,7 @@ func (s *Server) noiseHandler() http.Handler {
 	mux.HandleFunc("POST /machine/register", s.serveRegister)
 	mux.HandleFunc("POST /machine/map", s.serveMap)
 	mux.HandleFunc("HEAD /machine/pong", s.servePong)
+	mux.HandleFunc("POST /machine/path", s.servePath)
 	mux.HandleFunc("/machine/set-dns", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "this coordinator publishes no DNS records", http.StatusNotImplemented)
 	})

@@ -59,9 +59,8 @@ func (p *probe) answer(ping string) {
 
 // servePong answers HEAD /machine/pong, with which a node answers a ping.
 func (s *Server) servePong(w http.ResponseWriter, r *http.Request) {
-	id, err := strconv.ParseInt(r.URL.Query().Get("node"), 10, 64)
-	n := s.current.Load().find(tailcfg.NodeID(id))
-	if err != nil || n == nil || n.Machine != connOf(r).Peer() {
+	n := s.nodeOf(r)
+	if n == nil {
 		http.Error(w, "this machine has no such node", http.StatusNotFound)
 		return
 	}

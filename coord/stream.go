@@ -28,6 +28,8 @@ type stream struct {
 	// before holds the nodes that have changed since they were told, as they
 	// were then; nil for those that were not there. Guarded by streams.mu.
 	before map[tailcfg.NodeID]*node
+	// asks are pings that the node is to be asked for. Guarded by streams.mu.
+	asks []*tailcfg.PingRequest
 }
 
 func newStream(id tailcfg.NodeID, end context.CancelFunc) *stream {
@@ -108,6 +110,24 @@ func (s *streams) look(st *stream, current *atomic.Pointer[snapshot]) (now *snap
 	defer s.mu.Unlock()
 	before, st.before = st.before, nil
 	return current.Load(), before
+}
+
+// ask has the node asked for a ping, unless it has no stream, or that is slow.
+func (s *streams) ask(id tailcfg.NodeID, p *tailcfg.PingRequest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.byNode[id]; st != nil && len(st.asks) < surveyAtOnce {
+		st.asks = append(st.asks, p)
+		st.wake()
+	}
+}
+
+// asked returns the pings that the node is to be asked for.
+func (s *streams) asked(st *stream) (asks []*tailcfg.PingRequest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asks, st.asks = st.asks, nil
+	return asks
 }
 
 // add makes st the stream of its node and ends the one before.
