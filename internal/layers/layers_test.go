@@ -133,6 +133,26 @@ func TestImportsPointUpwards(t *testing.T) {
 	}
 }
 
+// The table of packages in ARCHITECTURE.md is how a stranger finds the place for
+// a change.
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	text, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _ := library(t)
+	named := make(map[string]bool)
+	for _, f := range files {
+		if f.dir == "." || strings.HasPrefix(f.dir, "examples/") || named[f.dir] {
+			continue
+		}
+		named[f.dir] = true
+		if !strings.Contains(string(text), "`"+f.dir+"`") {
+			t.Errorf("ARCHITECTURE.md does not name the package %s", f.dir)
+		}
+	}
+}
+
 func TestModulesStayInTheirPackage(t *testing.T) {
 	rule := strings.Fields(only)
 	files, _ := library(t)
