@@ -36,6 +36,7 @@ func commands() []command {
 		{name: "dns", summary: "list and change what nodes resolve besides their names", help: dnsHelp, make: newAction[dnsListConfig], sub: dnsCommands()},
 		{name: "relay", summary: "serve a relay by itself, with STUN", help: relayHelp, make: newAction[relayConfig], sub: relayCommands()},
 		{name: "proxy", summary: "join a mesh, and let other programs on the machine reach it", help: proxyHelp, make: newAction[proxyConfig]},
+		{name: "completion", args: "bash|zsh|fish [WORD...]", summary: "make a shell complete all of this", help: completionHelp, make: newAction[completionConfig]},
 	}
 }
 
