@@ -12,13 +12,17 @@ import (
 )
 
 // activeFTP is what SOCKS has BIND for: the server calls the client back. Dante
-// makes BIND of curl's listening.
+// makes BIND of the client's listening. The client is one that waits for its
+// connection: for one that does not, such as curl, Dante talks to the proxy on
+// the same socket in another process, and the client, which FTP lets read
+// first, now and then takes the proxy's answer for the server's.
 func (n *proxyNet) activeFTP(t *testing.T, proxies ...*proxy) {
 	t.Helper()
 	for _, p := range proxies {
-		p.try(t, "dante", "curl --ftp-port is called back", func(ctx context.Context) (string, error) {
-			r, err := run(command(ctx, n.dante(t, p), "socksify", "curl", "-q", "-sS", "--max-time", "25",
-				"--ftp-port", "-", "--disable-eprt", "ftp://"+n.web.ip4.String()+"/told"))
+		p.try(t, "dante", "ftp is called back", func(ctx context.Context) (string, error) {
+			client := command(ctx, n.dante(t, p), "socksify", "inetutils-ftp", "-n")
+			client.Stdin = strings.NewReader("open " + n.web.ip4.String() + "\nuser anyone anyone\nget told -\nquit\n")
+			r, err := run(client)
 			if err != nil {
 				return "", err
 			}
