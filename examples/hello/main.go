@@ -26,9 +26,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := srv.Up(context.Background()); err != nil { // says what is missing
-		log.Fatal(err)
+	status, err := srv.Up(context.Background())
+	if err != nil {
+		log.Fatal(err) // says what is missing
 	}
+	log.Printf("serving http://%s/", status.Self.Name)
 	log.Fatal(http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := srv.WhoIs(r.Context(), r.RemoteAddr)
 		if err != nil {
