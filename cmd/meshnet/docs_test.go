@@ -84,7 +84,7 @@ func newReader(t *testing.T) *reader {
 		t.Fatalf("%v: %s", err, out)
 	}
 	coord, proxy := freePorts(t)
-	r.here = strings.NewReplacer("8080", coord, "1080", proxy, "go run ./examples/hello", "hello",
+	r.here = strings.NewReplacer("8080", coord, "1080", proxy, "bin/hello", "hello",
 		"meshnet coord -dir", "meshnet coord -listen "+coord+" -dir",
 		"meshnet proxy -control", "meshnet proxy -listen "+proxy+" -control")
 	return r
