@@ -16,13 +16,6 @@ import (
 	"sync"
 
 	"github.com/meshnet-go/meshnet/coord"
-	"github.com/meshnet-go/meshnet/coord/boltstore"
-)
-
-const (
-	adminSocket = "admin.sock"
-	database    = "coord.db"
-	settings    = "coord.json"
 )
 
 // An adminConfig is the flags of commands that administer a coordinator.
@@ -68,17 +61,22 @@ func (o operation[P, R]) ask(ctx context.Context, c *adminConfig, params P) (res
 	if c.dir == "" {
 		return result, usagef("-dir is missing: the directory of the coordinator, as given to meshnet coord -dir")
 	}
-	path := filepath.Join(c.dir, adminSocket)
-	conn, err := dialLocal(ctx, path)
-	if c.down = errors.Is(err, errNobody); c.down {
-		return o.doHere(ctx, c.dir, params)
+	for {
+		conn, err := dialLocal(ctx, filepath.Join(c.dir, adminSocket))
+		switch {
+		case err == nil:
+			defer conn.Close()
+			err = askOver(ctx, conn, o.name, params, &result)
+			return result, err
+		case !errors.Is(err, errNobody):
+			return result, err
+		}
+		result, err = o.doHere(ctx, c.dir, params)
+		if !errors.Is(err, errServed) { // it has been started just now
+			c.down = true
+			return result, err
+		}
 	}
-	if err != nil {
-		return result, err
-	}
-	defer conn.Close()
-	err = askOver(ctx, conn, o.name, params, &result)
-	return result, err
 }
 
 // doHere does the operation without a coordinator that runs.
@@ -86,10 +84,7 @@ func (o operation[P, R]) doHere(ctx context.Context, dir string, params P) (resu
 	if _, err := os.Stat(filepath.Join(dir, database)); errors.Is(err, fs.ErrNotExist) {
 		return result, fmt.Errorf("there is no coordinator in %s: start one with meshnet coord -dir %[1]s", dir)
 	}
-	store, err := boltstore.Open(filepath.Join(dir, database))
-	if errors.Is(err, boltstore.ErrLocked) {
-		return result, fmt.Errorf("a coordinator in %s is just starting or stopping: try again", dir)
-	}
+	store, err := openDatabase(ctx, dir)
 	if err != nil {
 		return result, err
 	}

@@ -70,11 +70,31 @@ func suggestion(path []string, wrong string) string {
 	}
 	help := strings.Join(append([]string{"meshnet help"}, path...), " ") + " lists them"
 	for _, c := range table {
-		if strings.HasPrefix(c.name, wrong) || strings.HasPrefix(wrong, c.name) {
+		if strings.HasPrefix(c.name, wrong) || strings.HasPrefix(wrong, c.name) || slip(c.name, wrong) {
 			return fmt.Sprintf("; did you mean %q? (%s)", strings.Join(append(path, c.name), " "), help)
 		}
 	}
 	return " (" + help + ")"
+}
+
+// slip says whether a word is another but for one letter that is missing, too
+// many or wrong, or two that have changed places.
+func slip(right, wrong string) bool {
+	if len(right) < len(wrong) {
+		right, wrong = wrong, right
+	}
+	n := 0 // letters that are the same at the beginning
+	for n < len(wrong) && right[n] == wrong[n] {
+		n++
+	}
+	r, w := right[n:], wrong[n:]
+	switch len(r) - len(w) {
+	case 0:
+		return r == "" || r[1:] == w[1:] || len(r) > 1 && r[0] == w[1] && r[1] == w[0] && r[2:] == w[2:]
+	case 1:
+		return r[1:] == w
+	}
+	return false
 }
 
 // do reads the flags and arguments, and does what they ask for.

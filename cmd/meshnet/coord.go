@@ -10,11 +10,9 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/meshnet-go/meshnet/coord"
-	"github.com/meshnet-go/meshnet/coord/boltstore"
 	"github.com/meshnet-go/meshnet/derp"
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 	"github.com/meshnet-go/meshnet/key"
@@ -134,10 +132,7 @@ func (h *hub) start(ctx context.Context, c *coordConfig) error {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return err
 	}
-	store, err := boltstore.Open(filepath.Join(c.dir, database))
-	if errors.Is(err, boltstore.ErrLocked) {
-		return fmt.Errorf("another coordinator runs with the directory %s", c.dir)
-	}
+	store, err := openDatabase(ctx, c.dir)
 	if err != nil {
 		return err
 	}

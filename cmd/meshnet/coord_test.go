@@ -120,6 +120,24 @@ func TestOneCoordinatorPerDirectory(t *testing.T) {
 	h.admin(t, "authkey") // the socket is still the first one's
 }
 
+// Commands come all at once, before the coordinator, while it starts and after.
+func TestCommandsWaitForTheDatabase(t *testing.T) {
+	first := host(t, shortDir(t))
+	first.interrupt()
+	first.ends(t, "a signal", exitOK)
+	var commands []*program
+	for range 8 {
+		commands = append(commands, start(t, nil, "authkey", "-dir", first.dir))
+	}
+	second := host(t, first.dir)
+	for _, c := range commands {
+		c.ends(t, "a command", exitOK)
+	}
+	if n := strings.Count(second.admin(t, "authkey", "list"), "valid"); n != 8 {
+		t.Errorf("there are %d keys of 8", n)
+	}
+}
+
 func TestAdminSocketIsPrivate(t *testing.T) {
 	h := host(t, shortDir(t))
 	for _, name := range []string{adminSocket, database} {
