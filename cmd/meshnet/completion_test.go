@@ -118,7 +118,7 @@ func installed(t *testing.T, shell string) (run func(script string, args ...stri
 		if err != nil {
 			t.Fatalf("%s: %v: %s", shell, err, out)
 		}
-		return strings.TrimSpace(string(out))
+		return strings.TrimSuffix(string(out), "\n")
 	}
 }
 
@@ -141,28 +141,30 @@ func TestShellWords(t *testing.T) {
 func TestCompletionInBash(t *testing.T) {
 	h := host(t, shortDir(t))
 	h.admin(t, "users", "add", "ann@example.com")
-	bash := installed(t, "bash")
-	for line, want := range map[string]string{
-		"meshnet nodes ren":                            "rename renew",
-		"meshnet policy ":                              "get set reset check",
-		"meshnet coord -dir mesh -no-r":                "-no-relay",
-		"meshnet coord -listen 127.0.0.1:8080 -no-r":   "-no-relay",
-		"meshnet policy check ":                        "", // files
-		"meshnet completion -- fi":                     "fish",
-		"meshnet authkey -expiry ":                     "",
-		"meshnet relay 'st$(echo a b) &":               "",
-		"meshnet nodes give -dir '" + h.dir + "' 1 an": "ann@example.com",
-		"meshnet users remove -dir=" + h.dir + " ann@": "example.com", // bash keeps what stands before
+	var lines, want []string
+	for _, tt := range [][2]string{
+		{"meshnet nodes ren", "rename renew"},
+		{"meshnet policy check ", ""}, // files
+		{"meshnet coord -listen 127.0.0.1:8080 -no-r", "-no-relay"},
+		{"meshnet relay 'st$(echo a b) &", ""},
+		{"meshnet nodes give -dir '" + h.dir + "' 1 an", "ann@example.com"},
+		{"meshnet users remove -dir=" + h.dir + " ann@", "example.com"}, // bash keeps what stands before
 	} {
-		got := bash(`set -eu
+		lines = append(lines, tt[0])
+		want = append(want, tt[0], tt[1])
+	}
+	bash := installed(t, "bash")
+	got := strings.Split(bash(`set -eu
 source <(meshnet completion bash)
 complete -p meshnet >/dev/null
-COMP_LINE=$1 COMP_POINT=${#1}
-_meshnet meshnet
-echo "${COMPREPLY[@]:-}"`, line)
-		if got != want {
-			t.Errorf("%s: %q, want %q", line, got, want)
-		}
+for COMP_LINE; do
+	COMP_POINT=${#COMP_LINE}
+	_meshnet meshnet
+	echo "$COMP_LINE"
+	echo "${COMPREPLY[@]:-}"
+done`, lines...), "\n")
+	if !slices.Equal(got, want) {
+		t.Errorf("lines and what completes them: %q, want %q", got, want)
 	}
 }
 
