@@ -28,8 +28,10 @@ type front struct {
 	// Plain HTTP is served then, too.
 	pin         string
 	behindProxy bool
+	watch       *certificateWatch // nil without ACME
 
-	servers []*http.Server
+	servers   []*http.Server
+	stopWatch context.CancelFunc // nil until it has begun
 }
 
 // openFront listens. What belongs to the certificate is kept in dir.
@@ -55,6 +57,8 @@ func (f *front) certify(c *webConfig, dir string, log *slog.Logger) (err error) 
 		return err
 	}
 	switch {
+	case c.acmeHost != "":
+		f.watch = &certificateWatch{host: c.acmeHost, get: f.certificate.GetCertificate, log: log}
 	case f.certificate != nil:
 	case c.relayOnly && c.plain, !c.relayOnly && f.url.Scheme == "https":
 		f.behindProxy = true
@@ -87,6 +91,11 @@ func (f *front) serve(handler http.Handler, relay *derp.Server, failed chan<- er
 		cfg = relay.TLSConfig(f.certificate)
 	}
 	f.serveOn(tls.NewListener(secure, cfg), handler, failed)
+	if f.watch != nil {
+		ctx, stop := context.WithCancel(context.Background())
+		f.stopWatch = stop
+		go f.watch.run(ctx) // by itself: asking for a certificate does not end with ctx
+	}
 }
 
 // withoutHTTP leaves out the versions of HTTP: upgrades need 1.1.
@@ -115,6 +124,9 @@ func (f *front) serveOn(ln net.Listener, handler http.Handler, failed chan<- err
 }
 
 func (f *front) close() {
+	if f.stopWatch != nil {
+		f.stopWatch()
+	}
 	for _, s := range f.servers {
 		s.Close()
 	}

@@ -11,11 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"strconv"
-
-	"golang.org/x/crypto/acme"
-	"golang.org/x/crypto/acme/autocert"
 
 	"github.com/meshnet-go/meshnet/derp"
 	"github.com/meshnet-go/meshnet/internal/serve"
@@ -100,15 +96,7 @@ func (c *webConfig) certificate(dir string, log *slog.Logger) (*tls.Config, erro
 		}
 		return &tls.Config{GetCertificate: files.GetCertificate}, nil
 	case c.acmeHost != "":
-		manager := &autocert.Manager{
-			Prompt:     autocert.AcceptTOS,
-			HostPolicy: autocert.HostWhitelist(c.acmeHost),
-			Cache:      autocert.DirCache(filepath.Join(dir, "acme")),
-		}
-		if c.acmeDirectory != "" {
-			manager.Client = &acme.Client{DirectoryURL: c.acmeDirectory}
-		}
-		return manager.TLSConfig(), nil
+		return c.acmeManager(dir).TLSConfig(), nil
 	}
 	return nil, nil
 }
