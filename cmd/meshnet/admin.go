@@ -30,6 +30,8 @@ func (c *adminConfig) addFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.json, "json", false, "print JSON")
 }
 
+func (c *adminConfig) waitsFor() string { return "the coordinator in " + c.dir }
+
 // An operation is something that an administrator asks of a coordinator. A
 // coordinator that runs does it when asked on its admin socket, by an HTTP
 // request with the operation's name as path and JSON in both directions.

@@ -35,7 +35,7 @@ FLAGS
 
 // An authKeyConfig is the flags of meshnet authkey.
 type authKeyConfig struct {
-	admin               adminConfig
+	adminConfig
 	reusable, ephemeral bool
 	user                string
 	tags                list[string]
@@ -43,7 +43,7 @@ type authKeyConfig struct {
 }
 
 func (c *authKeyConfig) addFlags(fs *flag.FlagSet) {
-	c.admin.addFlags(fs)
+	c.adminConfig.addFlags(fs)
 	c.tags.parse = parseTag
 	fs.BoolVar(&c.reusable, "reusable", false, "admit any number of nodes, and not only one")
 	fs.BoolVar(&c.ephemeral, "ephemeral", false, "forget the nodes within a minute after they have gone")
@@ -56,13 +56,13 @@ func (c *authKeyConfig) addFlags(fs *flag.FlagSet) {
 }
 
 func (c *authKeyConfig) run(ctx context.Context, w world, _ []string) error {
-	secret, err := createAuthKey.ask(ctx, &c.admin, coord.AuthKeyOptions{
+	secret, err := createAuthKey.ask(ctx, &c.adminConfig, coord.AuthKeyOptions{
 		Reusable: c.reusable, Ephemeral: c.ephemeral, User: c.user, Tags: c.tags.values, Lifetime: c.expiry,
 	})
 	if err != nil {
 		return err
 	}
-	if c.admin.json {
+	if c.json {
 		return printJSON(w.stdout, map[string]string{"Key": secret})
 	}
 	fmt.Fprintln(w.stdout, secret)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // A command is one of meshnet's, or one below another: "rename" of "nodes".
@@ -115,7 +116,20 @@ func (c *command) do(ctx context.Context, w world, name string, args []string) e
 	if err := c.checkArgs(rest); err != nil {
 		return err
 	}
+	if p, ok := a.(patient); ok {
+		told := time.AfterFunc(instant, func() { fmt.Fprintf(w.stderr, "Waiting for %s.\n", p.waitsFor()) })
+		defer told.Stop()
+	}
 	return a.run(ctx, w, rest)
+}
+
+// instant is after how long people wonder what a command does.
+const instant = time.Second
+
+// A patient action is done in an instant, but for what it may have to wait for.
+type patient interface {
+	// waitsFor is called while the action runs.
+	waitsFor() string
 }
 
 // checkArgs checks how many arguments there are.

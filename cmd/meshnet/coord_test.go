@@ -138,6 +138,19 @@ func TestCommandsWaitForTheDatabase(t *testing.T) {
 	}
 }
 
+func TestCommandsTellThatTheyWait(t *testing.T) {
+	dir := shortDir(t)
+	silent, err := listenLocal(filepath.Join(dir, adminSocket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	p := start(t, nil, "authkey", "-dir", dir)
+	p.stderr.wait(t, "Waiting for the coordinator in "+dir)
+	p.interrupt()
+	p.ends(t, "a signal", exitFailed, "does not answer")
+}
+
 func TestAdminSocketIsPrivate(t *testing.T) {
 	h := host(t, shortDir(t))
 	for _, name := range []string{adminSocket, database} {
