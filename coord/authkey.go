@@ -42,7 +42,7 @@ type AuthKey struct {
 	User      string `json:"-"` // login; empty when the user is gone
 	Tags      []string
 	Created   time.Time
-	Expires   time.Time // zero: never
+	Expires   time.Time `json:",omitzero"` // zero: never
 	Uses      int       // nodes admitted
 	Revoked   bool
 }

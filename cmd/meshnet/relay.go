@@ -196,6 +196,9 @@ func (c *relayConfig) run(ctx context.Context, w world, _ []string) error {
 		return err
 	}
 	if c.print {
+		if !c.stun.off && c.stun.portFor(r.front.ln.Addr()) == 0 {
+			r.log.Warn("STUN will be on other ports when the relay serves; -stun chooses them for good")
+		}
 		fmt.Fprintf(w.stdout, "%s\n", entry)
 		return nil
 	}

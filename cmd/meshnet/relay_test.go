@@ -195,10 +195,12 @@ func TestRelayBehindAProxy(t *testing.T) {
 
 func TestRelayPrint(t *testing.T) {
 	dir := shortDir(t)
-	text := does(t, exitOK, "relay", "-dir", dir, "-listen", "127.0.0.1:0", "-print", "-region", "7", "-region-code", "fra", "-name", "7a")
+	first := start(t, nil, "relay", "-dir", dir, "-listen", "127.0.0.1:0", "-print", "-region", "7", "-region-code", "fra", "-name", "7a")
+	first.ends(t, "the entry has been printed", exitOK, "other ports")
+	text := first.stdout.String()
 	m, err := parseDERPMap([]byte(text))
 	if err != nil || m.Regions[7].RegionCode != "fra" || m.Regions[7].Nodes[0].Name != "7a" || len(m.Regions[7].Nodes) != 2 {
-		t.Errorf("the entry: %s, %v", text, err)
+		t.Fatalf("the entry: %s, %v", text, err)
 	}
 	if again := does(t, exitOK, "relay", "-dir", dir, "-listen", "127.0.0.1:0", "-print"); !strings.Contains(again, m.Regions[7].Nodes[0].CertName) {
 		t.Errorf("another certificate is pinned: %s", again)

@@ -38,15 +38,20 @@ func (c *stunConfig) addFlags(fs *flag.FlagSet) {
 	})
 }
 
+// portFor returns the first port beside a web server; 0 is any.
+func (c *stunConfig) portFor(web net.Addr) int {
+	if !c.given && !serve.Local(web) {
+		return usualSTUN
+	}
+	return c.port
+}
+
 // serve answers STUN beside a web server, and returns on which ports.
 func (c *stunConfig) serve(web net.Addr, log *slog.Logger) (ports []int, stop func(), err error) {
 	if c.off {
 		return nil, func() {}, nil
 	}
-	port := c.port
-	if !c.given && !serve.Local(web) {
-		port = usualSTUN
-	}
+	port := c.portFor(web)
 	host, _, err := net.SplitHostPort(web.String())
 	if err != nil {
 		return nil, nil, err
