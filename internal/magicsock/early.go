@@ -27,19 +27,6 @@ const (
 	earlyTime = 5 * time.Second
 )
 
-const (
-	typeInitiation = 1
-	initiationSize = 148
-	typeResponse   = 2
-	responseSize   = 92
-)
-
-// isInitiation reports whether a packet looks like the first of a WireGuard
-// handshake.
-func isInitiation(packet []byte) bool {
-	return len(packet) == initiationSize && packet[0] == typeInitiation
-}
-
 // early holds the newest initiation of each sender that WireGuard does not know
 // yet, in the order in which they came.
 type early []earlyPacket
@@ -104,9 +91,14 @@ func (c *Conn) releaseEarly() {
 	peers := *c.peers.Load()
 	known := func(k key.NodePublic) bool { p := peers[k]; return p != nil && p.ready.Load() }
 	for _, packet := range c.early.take(time.Now(), known) {
-		select {
-		case c.released <- packet:
-		default:
-		}
+		c.release(packet.Region, packet.Src, packet.Data)
+	}
+}
+
+// release gives the receivers a packet that was held, if they have time.
+func (c *Conn) release(region int, src key.NodePublic, data []byte) {
+	select {
+	case c.released <- relay.Packet{Region: region, Src: src, Data: data}:
+	default:
 	}
 }

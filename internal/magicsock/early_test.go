@@ -142,27 +142,3 @@ func TestFloodOfStrangers(t *testing.T) {
 		wantArrives(t, "and back", b, a, true)
 	})
 }
-
-// A handshake message that comes by two ways at once is WireGuard's only once.
-func TestHandshakesComeOnce(t *testing.T) {
-	var o once
-	response := make([]byte, responseSize)
-	response[0] = typeResponse
-	if o.again(response) {
-		t.Error("the first response is taken for a copy")
-	}
-	if !o.again(response) {
-		t.Error("a copy of a response is taken for another")
-	}
-	response[50]++
-	if o.again(response) {
-		t.Error("another response is taken for a copy")
-	}
-	data := make([]byte, responseSize)
-	data[0] = 4
-	for range 2 {
-		if o.again(data) {
-			t.Error("data is taken for a handshake")
-		}
-	}
-}

@@ -17,6 +17,7 @@ func (c *Conn) loop() {
 	defer c.callTimer.Stop()
 	defer c.freshTimer.Stop()
 	defer c.pathTimer.Stop()
+	defer c.crossTimer.Stop()
 	for {
 		select {
 		case <-c.ctx.Done():
@@ -29,6 +30,10 @@ func (c *Conn) loop() {
 			c.handleHearing(h)
 		case packet := <-c.strangers:
 			c.handleEarly(packet)
+		case x := <-c.crossings:
+			c.handleCrossed(x)
+		case <-c.crossTimer.C:
+			c.endCrossings()
 		case p := <-c.wakes:
 			c.handleWake(p)
 		case f := <-c.failures:

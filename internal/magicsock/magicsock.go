@@ -72,13 +72,14 @@ type Conn struct {
 	messages  chan discoPacket
 	hearings  chan hearing
 	strangers chan relay.Packet // initiations that are early
-	wakes     chan *peer        // something is sent to them, see route.wake
+	crossings chan crossed
+	wakes     chan *peer // something is sent to them, see route.wake
 	failures  chan failure
 	answers   chan answer
 
 	background sync.WaitGroup // goroutines that ask for names and latencies, and that read side sockets
 
-	released chan relay.Packet // of strangers, from the loop back to receivers
+	released chan relay.Packet // that were held, from the loop back to receivers
 	sideways chan *arrivals    // from side sockets
 
 	ctx     context.Context // done when the Conn is closed
@@ -102,6 +103,8 @@ type Conn struct {
 	anyFresh   bool // of peers' places; then freshTimer runs
 	freshTimer *time.Timer
 	early      early
+	held       []crossed // one of a peer at most
+	crossTimer *time.Timer
 	asked      asked
 	searching  *peer                  // that port probing goes on with; nil: none
 	mtus       map[key.NodePublic]int // as in Local; it does not change
@@ -151,6 +154,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		messages:    make(chan discoPacket, 64),
 		hearings:    make(chan hearing, 64),
 		strangers:   make(chan relay.Packet, maxEarly),
+		crossings:   make(chan crossed, 64),
 		wakes:       make(chan *peer, 64),
 		failures:    make(chan failure, 64),
 		released:    make(chan relay.Packet, maxEarly),
@@ -163,6 +167,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		answers:     make(chan answer, 64),
 		freshTimer:  stoppedTimer(),
 		pathTimer:   stoppedTimer(),
+		crossTimer:  stoppedTimer(),
 	}
 	c.ctx, c.close = context.WithCancel(context.Background())
 	if !cfg.NoPortProbing {

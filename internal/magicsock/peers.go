@@ -40,7 +40,7 @@ type peer struct {
 	// senders, reset by the loop.
 	sent atomic.Int32
 
-	handshakes once // used by receivers
+	handshakes handshakes // used by senders, receivers and the loop
 
 	addrs []netip.AddrPort // on the underlay; guarded by addrBook.mu
 

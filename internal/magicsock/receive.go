@@ -77,15 +77,25 @@ func (c *Conn) accept(packet relay.Packet) *peer {
 	if p == nil {
 		return nil
 	}
-	c.hear(p, packet.Region)
+	if packet.Region != 0 { // it is, of packets that came directly and were held
+		c.hear(p, packet.Region)
+	}
 	if disco.Looks(packet.Data) {
 		c.deliver(p, packet)
 		return nil
 	}
-	if p.handshakes.again(packet.Data) {
-		return nil
+	return c.admit(p, packet.Region, packet.Data)
+}
+
+// admit returns p if WireGuard is to get a packet of p now.
+func (c *Conn) admit(p *peer, region int, packet []byte) *peer {
+	switch verdict, ours := p.handshakes.receive(packet); verdict {
+	case take:
+		return p
+	case cross:
+		c.keepCrossed(p, ours, region, packet)
 	}
-	return p
+	return nil
 }
 
 // hearing tells the loop that a peer was heard through a region.

@@ -10,6 +10,9 @@ import (
 // It may be called by several goroutines at once.
 func (c *Conn) send(p *peer, packets [][]byte) {
 	r := p.route.Load()
+	if !p.handshakes.maySend(packets) {
+		return
+	}
 	largest := maxLen(packets)
 	c.noteSent(p, r, largest)
 	if r.direct.IsValid() && largest <= r.mtu {

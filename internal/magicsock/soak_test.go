@@ -81,11 +81,7 @@ func TestSoak(t *testing.T) {
 			b.know(t, map[*node]int{a: a.Local().HomeDERP})
 		}
 		tell()
-		ab := newFlow(t, a, b)
-		// Two hosts do not keep step to the nanosecond. If they did, WireGuard's
-		// handshakes would cross each time, and each side wait for the other.
-		time.Sleep(40 * time.Millisecond)
-		ba := newFlow(t, b, a)
+		ab, ba := newFlow(t, a, b), newFlow(t, b, a)
 		happened := make(map[string]int)
 		for begin := time.Now(); time.Since(begin) < *soakTime; {
 			tell() // the coordinator has news of endpoints and homes

@@ -1,0 +1,135 @@
+package magicsock
+
+import (
+	"bytes"
+	"encoding/binary"
+	"sync"
+	"time"
+)
+
+// While a path is doubtful messages go by it and through the relay, and both
+// may arrive at the same moment. WireGuard sorts out what it gets twice, but for
+// responses to its handshake: two that it handles at once can make one session
+// twice, which then uses its nonces twice.
+//
+// And two nodes that have something for each other at the same moment both begin
+// a handshake, of which WireGuard makes no session: each side answers the other's
+// initiation, has by that given up its own, and does not take the answer to it.
+// Both begin again after 5 s, perhaps in step again. So initiations do not cross:
+// when we have sent one, the peer's is for the loop to decide about, and while
+// WireGuard is about to answer the peer's, we send none.
+
+const (
+	typeInitiation = 1
+	initiationSize = 148
+	typeResponse   = 2
+	responseSize   = 92
+)
+
+const (
+	// crossingTime is how long after ours a peer's initiation crosses it: longer
+	// than nearly all answers take, much less than until WireGuard's next one.
+	crossingTime = 500 * time.Millisecond
+
+	// answeringTime is more than WireGuard needs to answer an initiation.
+	answeringTime = 20 * time.Millisecond
+)
+
+// isInitiation reports whether a packet looks like the first of a WireGuard
+// handshake.
+func isInitiation(packet []byte) bool {
+	return len(packet) == initiationSize && packet[0] == typeInitiation
+}
+
+// isResponse reports whether a packet looks like the second.
+func isResponse(packet []byte) bool {
+	return len(packet) == responseSize && packet[0] == typeResponse
+}
+
+// handshakes is what a peer and we exchange to begin sessions.
+type handshakes struct {
+	mu    sync.Mutex
+	last  [initiationSize]byte // that was received
+	begun begun
+	given time.Time // when WireGuard got an initiation that it has not answered
+}
+
+// begun is a handshake that we began with a peer; zero when it is answered.
+type begun struct {
+	at    time.Time
+	index uint32 // which names it in the answer
+}
+
+// maySend reports whether to send what WireGuard has for the peer. It sends
+// messages of handshakes one by one.
+func (h *handshakes) maySend(packets [][]byte) bool {
+	if len(packets) != 1 {
+		return true
+	}
+	switch packet := packets[0]; {
+	case isInitiation(packet):
+		return h.begin(packet, time.Now())
+	case isResponse(packet):
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.given = time.Time{}
+	}
+	return true
+}
+
+// begin notes our initiation, unless the peer's is being answered. It is no
+// matter if that then has no answer: the next of ours is sent.
+func (h *handshakes) begin(initiation []byte, now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	answering := now.Sub(h.given) < answeringTime
+	h.given = time.Time{}
+	if !answering {
+		h.begun = begun{now, binary.LittleEndian.Uint32(initiation[4:])}
+	}
+	return !answering
+}
+
+// What to do with a packet of a peer.
+type verdict int
+
+const (
+	take  verdict = iota // WireGuard gets it
+	drop                 // it is a copy
+	cross                // it is an initiation that crosses ours
+)
+
+// receive decides about a packet of the peer, and returns the handshake of ours
+// that it crosses.
+func (h *handshakes) receive(packet []byte) (verdict, begun) {
+	initiation, response := isInitiation(packet), isResponse(packet)
+	if !initiation && !response {
+		return take, begun{}
+	}
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case bytes.Equal(h.last[:len(packet)], packet):
+		return drop, begun{}
+	case initiation && now.Sub(h.begun.at) < crossingTime:
+		return cross, h.begun
+	case initiation:
+		h.given = now
+	case h.begun.index == binary.LittleEndian.Uint32(packet[8:]):
+		h.begun = begun{}
+	}
+	copy(h.last[:], packet)
+	return take, begun{}
+}
+
+// giveUp ends a handshake of ours, and reports whether it had no answer yet.
+func (h *handshakes) giveUp(ours begun) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.begun != ours {
+		return false
+	}
+	h.begun = begun{}
+	return true
+}
