@@ -40,7 +40,7 @@ func TestDeployedVariables(t *testing.T) {
 	new(coordConfig).addFlags(fs)
 	flags := make(map[string]bool)
 	fs.VisitAll(func(f *flag.Flag) { flags[variable(f.Name)] = true })
-	for _, name := range []string{"coord.env", "Containerfile", "README.md"} {
+	for _, name := range []string{"coord.env", "Containerfile"} {
 		text, err := os.ReadFile(deploy + name)
 		if err != nil {
 			t.Fatal(err)
