@@ -209,7 +209,7 @@ func (c *coordConfig) derpMap(h *hub, f *front) (*derpmap.Map, error) {
 		Logger:    h.log,
 	})
 	h.onStop(func() { shutDownRelay(h.relay) })
-	ports, stop, err := c.stun.serve(f.ln.Addr(), h.log)
+	ports, stop, err := c.stun.serve(f, h.log)
 	if err != nil {
 		return nil, err
 	}

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
 	"github.com/meshnet-go/meshnet/derp"
 	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/internal/serve"
 )
 
 // relayPaths are what a relay answers.
@@ -70,6 +72,15 @@ func (f *front) certify(c *webConfig, dir string, log *slog.Logger) (err error) 
 		f.certificate, f.pin = &tls.Config{Certificates: []tls.Certificate{own}}, pin
 	}
 	return nil
+}
+
+// public says whether others than this machine come, by themselves or through a
+// proxy.
+func (f *front) public() bool {
+	host := f.url.Hostname()
+	ip, err := netip.ParseAddr(host)
+	here := host == "localhost" || err == nil && ip.IsLoopback()
+	return !here || !serve.Local(f.ln.Addr())
 }
 
 // serve serves the port. The relay's key goes along with the certificate, if

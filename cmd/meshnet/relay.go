@@ -196,7 +196,7 @@ func (c *relayConfig) run(ctx context.Context, w world, _ []string) error {
 		return err
 	}
 	if c.print {
-		if !c.stun.off && c.stun.portFor(r.front.ln.Addr()) == 0 {
+		if !c.stun.off && c.stun.portFor(r.front) == 0 {
 			r.log.Warn("STUN will be on other ports when the relay serves; -stun chooses them for good")
 		}
 		fmt.Fprintf(w.stdout, "%s\n", entry)
@@ -259,7 +259,7 @@ func (r *relayRun) open() error {
 		return err
 	}
 	r.onStop(r.front.close)
-	ports, stop, err := c.stun.serve(r.front.ln.Addr(), r.log)
+	ports, stop, err := c.stun.serve(r.front, r.log)
 	if err != nil {
 		return err
 	}

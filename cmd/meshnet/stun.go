@@ -24,7 +24,7 @@ type stunConfig struct {
 const usualSTUN = 3478
 
 func (c *stunConfig) addFlags(fs *flag.FlagSet) {
-	fs.Func("stun", "UDP `PORT` of STUN, by which nodes learn their addresses; a second STUN is on\nthe next port. 0 is any port, and \"off\" none (default 3478; 0 when -listen is\nan address of this machine alone)", func(text string) error {
+	fs.Func("stun", "UDP `PORT` of STUN, by which nodes learn their addresses; a second STUN is on\nthe next port. 0 is any port, and \"off\" none (default 3478; 0 when nobody but\nthis machine comes, by -listen and -url)", func(text string) error {
 		c.given = true
 		if c.off = text == "off"; c.off || text == "0" {
 			c.port = 0
@@ -39,23 +39,29 @@ func (c *stunConfig) addFlags(fs *flag.FlagSet) {
 }
 
 // portFor returns the first port beside a web server; 0 is any.
-func (c *stunConfig) portFor(web net.Addr) int {
-	if !c.given && !serve.Local(web) {
+func (c *stunConfig) portFor(f *front) int {
+	if !c.given && f.public() {
 		return usualSTUN
 	}
 	return c.port
 }
 
+// hostFor returns the host of the addresses beside a web server; "" is all of
+// them: a proxy through which others come passes on no UDP.
+func hostFor(f *front) string {
+	host, _, err := net.SplitHostPort(f.ln.Addr().String())
+	if err != nil || serve.Local(f.ln.Addr()) && f.public() {
+		return ""
+	}
+	return host
+}
+
 // serve answers STUN beside a web server, and returns on which ports.
-func (c *stunConfig) serve(web net.Addr, log *slog.Logger) (ports []int, stop func(), err error) {
+func (c *stunConfig) serve(f *front, log *slog.Logger) (ports []int, stop func(), err error) {
 	if c.off {
 		return nil, func() {}, nil
 	}
-	port := c.portFor(web)
-	host, _, err := net.SplitHostPort(web.String())
-	if err != nil {
-		return nil, nil, err
-	}
+	port, host := c.portFor(f), hostFor(f)
 	var running sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
 	stop = func() {
