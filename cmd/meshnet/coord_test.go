@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -237,6 +241,54 @@ func TestCoordRefuses(t *testing.T) {
 		if text := does(t, tt.code, append([]string{"coord"}, tt.args...)...); !strings.Contains(text, tt.text) {
 			t.Errorf("%q: %s", tt.args, text)
 		}
+	}
+}
+
+// A web server that has the certificate passes on what it does not know.
+func TestCoordBehindAProxy(t *testing.T) {
+	port, _ := freePorts(t)
+	proxy := httptest.NewTLSServer(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "127.0.0.1:" + port}))
+	defer proxy.Close()
+	dir := shortDir(t)
+	p := start(t, nil, "coord", "-dir", dir, "-listen", port, "-url", proxy.URL)
+	p.stdout.wait(t, "^"+proxy.URL+"\n")
+	joinSecurely(t, dir, proxy.URL, proxy.Certificate())
+}
+
+func TestCoordWithACertificate(t *testing.T) {
+	vouched := httptest.NewTLSServer(nil) // has a certificate
+	defer vouched.Close()
+	dir := shortDir(t)
+	key, err := x509.MarshalPKCS8PrivateKey(vouched.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "cert.pem")
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: vouched.Certificate().Raw}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	port, _ := freePorts(t)
+	at := "https://127.0.0.1:" + port
+	p := start(t, nil, "coord", "-dir", dir, "-listen", port, "-cert", file, "-key", file, "-url", at)
+	p.stdout.wait(t, "^"+at+"\n")
+	joinSecurely(t, dir, at, vouched.Certificate())
+}
+
+// joinSecurely brings up a node, which reaches coordinator and relay by a
+// certificate alone.
+func joinSecurely(t *testing.T, dir, url string, authority *x509.Certificate) {
+	t.Helper()
+	node := &meshnet.Server{
+		Hostname: "one", ControlURL: url, Store: meshnet.NewMemoryStore(),
+		AuthKey:  strings.TrimSpace(does(t, exitOK, "authkey", "-dir", dir)),
+		Underlay: meshnet.Underlay{RootCAs: x509.NewCertPool()},
+	}
+	node.Underlay.RootCAs.AddCert(authority)
+	defer node.Close()
+	if _, err := node.Up(testCtx(t)); err != nil {
+		t.Fatal(err)
 	}
 }
 
