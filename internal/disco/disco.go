@@ -18,14 +18,16 @@
 //	01    Ping           12 transaction, 32 node key of the sender [, padding]
 //	02    Pong           12 transaction, 16 address and 2 port that the ping came from
 //	03    CallMeMaybe    N × (16 address, 2 port): endpoints of the sender
+//	6b    KeyOffer       8 id, 1184 encapsulation key: see [KeyOffer]
+//	6c    KeyAnswer      8 id [, 1088 ciphertext]
 //	6d    Hello          1 flags, 1 NAT, N × (16 address, 2 port): see [Hello]
 //
 // Addresses are IPv6, or IPv4 mapped into it; ports are big-endian. A receiver
 // ignores types it does not know, and bytes behind those it does. Types 4 to 9
 // belong to UDP relays, which are not spoken here.
 //
-// The format is that of Tailscale's disco package (v1.102.5), but for Hello,
-// which only meshnet nodes know.
+// The format is that of Tailscale's disco package (v1.102.5), but for Hello and
+// the two about keys, which only meshnet nodes know.
 package disco
 
 import (
@@ -46,6 +48,8 @@ const (
 	typePing        = 1
 	typePong        = 2
 	typeCallMeMaybe = 3
+	typeKeyOffer    = 0x6b // 'k'
+	typeKeyAnswer   = 0x6c
 	typeHello       = 0x6d // 'm'
 
 	version = 0
@@ -58,7 +62,8 @@ const (
 // most; further ones are ignored. Honest nodes have about a dozen.
 const MaxEndpoints = 100
 
-// Message is a [Ping], [Pong], [CallMeMaybe] or [Hello].
+// Message is a [Ping], [Pong], [CallMeMaybe], [Hello], [KeyOffer] or
+// [KeyAnswer].
 type Message interface {
 	// Append appends the message, not sealed, to dst.
 	Append(dst []byte) []byte
@@ -162,6 +167,10 @@ func Parse(message []byte) (Message, error) {
 		return parseCallMeMaybe(v, body)
 	case typeHello:
 		return parseHello(v, body)
+	case typeKeyOffer:
+		return parseKeyOffer(v, body)
+	case typeKeyAnswer:
+		return parseKeyAnswer(v, body)
 	default:
 		return nil, ErrUnknownType
 	}

@@ -42,6 +42,11 @@ var messages = []struct {
 	{"a hello of one behind a hard NAT who will probe", Hello{Answer: true, Probe: true, NAT: HardNAT, Public: []netip.AddrPort{
 		netip.MustParseAddrPort("1.2.3.4:1383"),
 	}}, "6d000302" + ep4Hex},
+	{"a key offer", KeyOffer{ID: OfferID{1, 2}, Key: [1184]byte{0: 3, 1183: 4}},
+		"6b00" + "0102000000000000" + "03" + strings.Repeat("00", 1182) + "04"},
+	{"a key answer", KeyAnswer{ID: OfferID{1, 2}, Ciphertext: [1088]byte{0: 3, 1087: 4}},
+		"6c00" + "0102000000000000" + "03" + strings.Repeat("00", 1086) + "04"},
+	{"a key answer that declines", KeyAnswer{ID: OfferID{1, 2}, Declined: true}, "6c00" + "0102000000000000"},
 }
 
 func TestMessages(t *testing.T) {
