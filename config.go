@@ -35,6 +35,7 @@ type config struct {
 	allowUnsigned bool
 	port          uint16
 	noPortProbing bool
+	postQuantum   bool
 	listenPacket  func(ctx context.Context, network, addr string) (net.PacketConn, error)
 	interfaces    func() ([]netip.Prefix, error)
 	gateway       func() (netip.Addr, bool)
@@ -56,6 +57,7 @@ func (s *Server) config() (config, error) {
 		allowUnsigned: s.AllowUnsignedPeers,
 		port:          s.Port,
 		noPortProbing: s.NoPortProbing,
+		postQuantum:   s.PostQuantum,
 		listenPacket:  s.Underlay.listenPacket(),
 		interfaces:    s.Underlay.Interfaces,
 		gateway:       s.Underlay.Gateway,

@@ -87,6 +87,21 @@ type Server struct {
 	// from up to 256 sockets.
 	NoPortProbing bool
 
+	// PostQuantum agrees a WireGuard preshared key with every peer whose Server
+	// has it set, too, by ML-KEM-768 (FIPS 203). What these two send each other
+	// then stays secret even if it is recorded now, and Curve25519 is broken one
+	// day. Each session, of two minutes, has a key of its own. The first packet
+	// to a peer waits for the agreement, as long as it takes through the relay
+	// and back; a peer that is no meshnet node does not answer, and it waits a
+	// second for such a one, once in ten minutes. Once a peer has agreed, there
+	// is no session with it without, as long as its process lives. Status tells
+	// with whom there is one.
+	//
+	// The agreement is authenticated by the disco keys, which the coordinator
+	// tells: it adds to the secrecy of sessions, not to the proof of who a peer
+	// is.
+	PostQuantum bool
+
 	// AdvertiseTags are the tags that the node asks for, such as "tag:web".
 	// What it gets is the coordinator's decision. (Headscale takes tags only
 	// from the auth key, and refuses a node that sends both.)

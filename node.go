@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/meshnet-go/meshnet/internal/magicsock"
 	"github.com/meshnet-go/meshnet/internal/netstack"
 	"github.com/meshnet-go/meshnet/internal/ping"
+	"github.com/meshnet-go/meshnet/internal/psk"
 	"github.com/meshnet-go/meshnet/internal/tunwrap"
 	"github.com/meshnet-go/meshnet/internal/wg"
 	"github.com/meshnet-go/meshnet/key"
@@ -84,17 +86,7 @@ func (n *node) makeParts() (err error) {
 	if err != nil {
 		return err
 	}
-	n.magic = magicsock.New(magicsock.Config{
-		Node:         n.id.node,
-		Disco:        n.disco,
-		ListenPacket: n.cfg.listenPacket,
-		Port:         n.cfg.port,
-		DialContext:  n.cfg.dial,
-		RootCAs:      n.cfg.rootCAs,
-		Logger:       n.cfg.log,
-
-		NoPortProbing: n.cfg.noPortProbing,
-	})
+	n.magic = magicsock.New(n.magicConfig())
 	n.host = newHostNet(n.cfg)
 	n.magic.SetHost(n.host.host())
 	n.tun = tunwrap.New(n.stack.Tun(), n.stack.Inject)
@@ -109,6 +101,32 @@ func (n *node) makeParts() (err error) {
 	}
 	n.passage = newPassage(n)
 	return nil
+}
+
+func (n *node) magicConfig() magicsock.Config {
+	cfg := magicsock.Config{
+		Node:         n.id.node,
+		Disco:        n.disco,
+		ListenPacket: n.cfg.listenPacket,
+		Port:         n.cfg.port,
+		DialContext:  n.cfg.dial,
+		RootCAs:      n.cfg.rootCAs,
+		Logger:       n.cfg.log,
+
+		NoPortProbing: n.cfg.noPortProbing,
+	}
+	if n.cfg.postQuantum {
+		cfg.PresharedKey = n.setPresharedKey
+	}
+	return cfg
+}
+
+// setPresharedKey gives WireGuard a key for a peer. Magicsock, which agrees on
+// it, calls this, because it must be done before the peer hears of it.
+func (n *node) setPresharedKey(peer key.NodePublic, k psk.Key) {
+	if err := n.wg.SetPresharedKey(peer, k); err != nil && !errors.Is(err, net.ErrClosed) {
+		n.cfg.log.Warn("a preshared key is not set", "peer", peer.Short(), "err", err)
+	}
 }
 
 // closeParts closes from the outside in, so that nobody writes to what is gone.

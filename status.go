@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meshnet-go/meshnet/internal/magicsock"
 	"github.com/meshnet-go/meshnet/internal/netmap"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/internal/wg"
@@ -68,6 +69,9 @@ type PeerStatus struct {
 	// LastHandshake is when the WireGuard session was last renewed; zero when
 	// there is none.
 	LastHandshake time.Time
+	// PostQuantum is whether a preshared key is agreed on with it for its
+	// sessions: see [Server.PostQuantum].
+	PostQuantum bool
 }
 
 // Path is how packets travel to a peer.
@@ -116,7 +120,7 @@ func (n *node) describeView(v view) *Status {
 	s.Peers = make([]PeerStatus, len(m.Peers))
 	for i, p := range m.Peers {
 		s.Peers[i] = describe(m, p, now)
-		s.Peers[i].Path = n.path(m, p)
+		n.describeWay(&s.Peers[i], m, p)
 		c := counters[p.Key]
 		s.Peers[i].BytesSent, s.Peers[i].BytesReceived, s.Peers[i].LastHandshake = int64(c.TxBytes), int64(c.RxBytes), c.LastHandshake
 	}
@@ -147,13 +151,23 @@ func describe(m *netmap.Map, p *tailcfg.Node, now time.Time) PeerStatus {
 	return s
 }
 
+// describeWay adds what the node knows of the way to a peer.
+func (n *node) describeWay(s *PeerStatus, m *netmap.Map, p *tailcfg.Node) {
+	info, _ := n.magic.PeerInfo(p.Key)
+	s.Path, s.PostQuantum = describePath(m, info), info.PresharedKey
+}
+
 // path says how packets to a peer go.
 func (n *node) path(m *netmap.Map, p *tailcfg.Node) Path {
-	info, ok := n.magic.PeerInfo(p.Key)
+	info, _ := n.magic.PeerInfo(p.Key)
+	return describePath(m, info)
+}
+
+func describePath(m *netmap.Map, info magicsock.PeerInfo) Path {
 	if info.Direct.IsValid() {
 		return Path{Direct: info.Direct, MTU: wg.PacketSize(info.MTU)}
 	}
-	if !ok || info.Relay == 0 {
+	if info.Relay == 0 {
 		return Path{}
 	}
 	return relayPath(m, info.Relay)

@@ -64,7 +64,7 @@ func (n *node) whoIs(v view, ip netip.Addr) (*WhoIs, bool) {
 		return nil, false
 	}
 	who := &WhoIs{Node: describe(m, p, time.Now()), Capabilities: n.capabilities(v, ip)}
-	who.Node.Path = n.path(m, p)
+	n.describeWay(&who.Node, m, p)
 	if profile, ok := m.User(p.User); ok && len(p.Tags) == 0 {
 		who.User = User{profile.LoginName, profile.DisplayName, profile.ProfilePicURL}
 	}

@@ -24,14 +24,23 @@ func TestMatrixOnTestcontrol(t *testing.T) {
 		tailnet.startTsnet(t, "ts1"))
 }
 
-// Case 2: our coordinator and relay.
+// Case 2: our coordinator and relay, and preshared keys between our nodes.
 func TestMatrixOnCoord(t *testing.T) {
 	tailnet := &ourTailnet(t).tailnet
-	runMatrix(t, tailnet,
-		tailnet.startTsnet(t, "ts1"),
-		tailnet.startTsnet(t, "ts2"),
-		tailnet.startMeshnet(t, "mesh1"),
-		tailnet.startRelayed(t, "mesh2"))
+	mesh1, mesh2 := tailnet.newMeshnet(t, "mesh1"), tailnet.newMeshnet(t, "mesh2")
+	mesh1.PostQuantum, mesh2.PostQuantum = true, true
+	mesh2.relayed()
+	mesh1.start(t)
+	mesh2.start(t)
+	runMatrix(t, tailnet, tailnet.startTsnet(t, "ts1"), tailnet.startTsnet(t, "ts2"), mesh1, mesh2)
+	for _, want := range []struct {
+		of, with  string
+		preshared bool
+	}{{"mesh1", "mesh2", true}, {"mesh1", "ts1", false}, {"mesh2", "mesh1", true}, {"mesh2", "ts2", false}} {
+		node := map[string]*meshnetNode{"mesh1": mesh1, "mesh2": mesh2}[want.of]
+		peer, _ := node.peer(want.with)
+		equal(t, "a preshared key of "+want.of+" with "+want.with, peer.PostQuantum, want.preshared)
+	}
 }
 
 // way tells pairs that have a direct path from those that have none.

@@ -9,9 +9,9 @@ package layers
 const policy = `
 key  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet,serve,splice,hostping}
 socks5  httpproxy
-internal/disco  internal/ping  internal/tailcfg  internal/noise  internal/wg  internal/portmap  derp
-internal/path  internal/netcheck  internal/filter  internal/policy  internal/relay  internal/control  coord/internal/{feed,web}
-internal/netmap  internal/magicsock  internal/tunwrap  coord
+internal/disco  internal/ping  internal/tailcfg  internal/noise  internal/portmap  derp
+internal/path  internal/psk  internal/netcheck  internal/filter  internal/policy  internal/relay  internal/control  coord/internal/{feed,web}
+internal/netmap  internal/wg  internal/magicsock  internal/tunwrap  coord
 coord/{boltstore,storetest}
 .
 meshtest
@@ -20,7 +20,7 @@ cmd/...  examples/...  internal/layers
 
 // pure packages do no I/O, start no goroutine and read no clock: time comes in
 // as an argument.
-const pure = `key derp/derpmap internal/{stun,tsmp,dns,disco,tailcfg,path,netcheck,filter,policy,netmap}`
+const pure = `key derp/derpmap internal/{stun,tsmp,dns,disco,tailcfg,path,psk,netcheck,filter,policy,netmap}`
 
 // only says which package alone may import a module.
 const only = `gvisor.dev/gvisor internal/netstack`

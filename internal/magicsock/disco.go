@@ -52,7 +52,7 @@ func (c *Conn) handleDirect(p *peer, packet discoPacket, message disco.Message) 
 				return
 			}
 		}
-	case disco.CallMeMaybe, disco.Hello:
+	case disco.CallMeMaybe, disco.Hello, disco.KeyOffer, disco.KeyAnswer:
 		// Only a relay says truly who sent it.
 	}
 }
@@ -98,6 +98,10 @@ func (c *Conn) handleRelayed(p *peer, region int, message disco.Message) {
 		})
 	case disco.Hello:
 		c.handleHello(p, m)
+	case disco.KeyOffer:
+		c.handleOffer(p, m)
+	case disco.KeyAnswer:
+		c.handleKeyAnswer(p, m)
 	}
 }
 

@@ -18,6 +18,7 @@ func (c *Conn) loop() {
 	defer c.freshTimer.Stop()
 	defer c.pathTimer.Stop()
 	defer c.crossTimer.Stop()
+	defer c.agreeTimer.Stop()
 	for {
 		select {
 		case <-c.ctx.Done():
@@ -34,6 +35,10 @@ func (c *Conn) loop() {
 			c.handleCrossed(x)
 		case <-c.crossTimer.C:
 			c.endCrossings()
+		case b := <-c.beginnings:
+			c.handleBeginning(b)
+		case <-c.agreeTimer.C:
+			c.lookAtAgreements()
 		case p := <-c.wakes:
 			c.handleWake(p)
 		case f := <-c.failures:

@@ -27,6 +27,7 @@ import (
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 	"github.com/meshnet-go/meshnet/internal/netcheck"
+	"github.com/meshnet-go/meshnet/internal/psk"
 	"github.com/meshnet-go/meshnet/internal/relay"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/key"
@@ -43,6 +44,9 @@ type Config struct {
 	// NoPortProbing leaves peers on the relay that could only be found by
 	// sending to many ports.
 	NoPortProbing bool
+	// PresharedKey gives WireGuard a preshared key for a peer, or the zero key
+	// for none, from now on; nil agrees on none. It must not call the Conn.
+	PresharedKey func(peer key.NodePublic, k psk.Key)
 	// DialContext connects to relays; nil is the host's network.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	RootCAs     *x509.CertPool // for relays; nil is the host's set
@@ -58,7 +62,8 @@ type Conn struct {
 	log         *slog.Logger
 	relays      relays
 	sockets     sockets
-	moreSockets listenFunc // for port probing; nil: none
+	moreSockets listenFunc                    // for port probing; nil: none
+	preshare    func(key.NodePublic, psk.Key) // nil: none
 
 	peers   atomic.Pointer[peerTable]  // written by the loop
 	discos  atomic.Pointer[discoTable] // the same peers; written by the loop
@@ -68,14 +73,15 @@ type Conn struct {
 
 	// To the loop. What senders and receivers have for it is dropped when it is
 	// busy.
-	calls     chan func()
-	messages  chan discoPacket
-	hearings  chan hearing
-	strangers chan relay.Packet // initiations that are early
-	crossings chan crossed
-	wakes     chan *peer // something is sent to them, see route.wake
-	failures  chan failure
-	answers   chan answer
+	calls      chan func()
+	messages   chan discoPacket
+	hearings   chan hearing
+	strangers  chan relay.Packet // initiations that are early
+	crossings  chan crossed
+	beginnings chan beginning
+	wakes      chan *peer // something is sent to them, see route.wake
+	failures   chan failure
+	answers    chan answer
 
 	background sync.WaitGroup // goroutines that ask for names and latencies, and that read side sockets
 
@@ -105,6 +111,8 @@ type Conn struct {
 	early      early
 	held       []crossed // one of a peer at most
 	crossTimer *time.Timer
+	agreeing   []*peer // whose agreements have a deadline
+	agreeTimer *time.Timer
 	asked      asked
 	searching  *peer                  // that port probing goes on with; nil: none
 	mtus       map[key.NodePublic]int // as in Local; it does not change
@@ -146,6 +154,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		disco:       cfg.Disco,
 		discoPublic: cfg.Disco.Public(),
 		log:         cfg.Logger,
+		preshare:    cfg.PresharedKey,
 		relays:      relays,
 		sockets:     openSockets(cfg.ListenPacket, cfg.Port, cfg.Logger),
 		node:        cfg.Node.Public(),
@@ -155,6 +164,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		hearings:    make(chan hearing, 64),
 		strangers:   make(chan relay.Packet, maxEarly),
 		crossings:   make(chan crossed, 64),
+		beginnings:  make(chan beginning, 64),
 		wakes:       make(chan *peer, 64),
 		failures:    make(chan failure, 64),
 		released:    make(chan relay.Packet, maxEarly),
@@ -168,6 +178,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		freshTimer:  stoppedTimer(),
 		pathTimer:   stoppedTimer(),
 		crossTimer:  stoppedTimer(),
+		agreeTimer:  stoppedTimer(),
 	}
 	c.ctx, c.close = context.WithCancel(context.Background())
 	if !cfg.NoPortProbing {
@@ -193,7 +204,12 @@ func (c *Conn) Bind() conn.Bind { return &bind{conn: c} }
 // SetNodeKey changes our identity at relays, and in our pings.
 func (c *Conn) SetNodeKey(k key.NodePrivate) {
 	c.relays.SetKey(k)
-	c.do(func() { c.node = k.Public() })
+	c.do(func() {
+		c.node = k.Public()
+		for _, p := range *c.peers.Load() {
+			c.endAgreement(p)
+		}
+	})
 }
 
 // SetDERPMap says which relays there are.
@@ -284,6 +300,8 @@ type PeerInfo struct {
 	// MTU is the size in bytes of the largest WireGuard message that Direct
 	// carries.
 	MTU int
+	// PresharedKey is whether handshakes with the peer use one.
+	PresharedKey bool
 }
 
 // PeerInfo returns what is known now of the peer with a key, and whether there
@@ -294,7 +312,7 @@ func (c *Conn) PeerInfo(k key.NodePublic) (PeerInfo, bool) {
 		return PeerInfo{}, false
 	}
 	r := p.route.Load()
-	return PeerInfo{Direct: r.direct, Relay: r.region, MTU: r.mtu}, true
+	return PeerInfo{Direct: r.direct, Relay: r.region, MTU: r.mtu, PresharedKey: p.preshared.Load()}, true
 }
 
 // Close ends all connections and waits for its goroutines. The Bind's

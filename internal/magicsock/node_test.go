@@ -91,11 +91,19 @@ func (n *node) know(t *testing.T, peers map[*node]int) {
 	var wgs []wg.Peer
 	for p, home := range peers {
 		ours = append(ours, p.peer(home))
-		wgs = append(wgs, wg.Peer{Key: p.key.Public(), AllowedIPs: []netip.Prefix{netip.PrefixFrom(p.addr, 32)}})
+		wgs = append(wgs, wgPeers(p)...)
 	}
 	n.SetPeers(ours)
 	n.must(t, n.wg.SetPeers(wgs))
 	n.PeersReady()
+}
+
+// wgPeers are nodes as WireGuard has them.
+func wgPeers(nodes ...*node) (peers []wg.Peer) {
+	for _, n := range nodes {
+		peers = append(peers, wg.Peer{Key: n.key.Public(), AllowedIPs: []netip.Prefix{netip.PrefixFrom(n.addr, 32)}})
+	}
+	return peers
 }
 
 // testMap has regions of one relay each.

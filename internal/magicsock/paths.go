@@ -120,6 +120,7 @@ func (c *Conn) forget(p *peer) {
 	c.closeSidesOf(p)
 	c.schedule.set(p, time.Time{})
 	c.setMTU(p, 0)
+	c.setAgreeing(p, false)
 }
 
 // handleFailure acts on packets that could not be sent.

@@ -40,6 +40,10 @@ type peer struct {
 	// senders, reset by the loop.
 	sent atomic.Int32
 
+	// preshared is whether WireGuard has a preshared key for the peer. Written by
+	// the loop.
+	preshared atomic.Bool
+
 	handshakes handshakes // used by senders, receivers and the loop
 
 	addrs []netip.AddrPort // on the underlay; guarded by addrBook.mu
@@ -52,6 +56,7 @@ type peer struct {
 	endpoints []netip.AddrPort // those that path knows of
 	path      *path.Peer
 	greeting  greeting
+	agreement agreement
 	search    search
 	side      *sideSocket // that path goes by; nil: an ordinary one
 	due       time.Time   // of path and search, when slot is not 0

@@ -102,6 +102,7 @@ func (c *Conn) endRestarted(peers []Peer) {
 		if p := table[now.Key]; p != nil && p.disco != now.Disco {
 			c.closeSidesOf(p)
 			p.search = search{}
+			c.endAgreement(p)
 		}
 	}
 }

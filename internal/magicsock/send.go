@@ -9,6 +9,15 @@ import (
 // send sends WireGuard messages to a peer, by the route that the loop stored.
 // It may be called by several goroutines at once.
 func (c *Conn) send(p *peer, packets [][]byte) {
+	if c.preshare != nil && len(packets) == 1 && isInitiation(packets[0]) {
+		c.begin(p, packets[0])
+		return
+	}
+	c.sendNow(p, packets)
+}
+
+// sendNow sends what need not wait for an agreement.
+func (c *Conn) sendNow(p *peer, packets [][]byte) {
 	r := p.route.Load()
 	if !p.handshakes.maySend(packets) {
 		return

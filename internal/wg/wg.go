@@ -10,15 +10,18 @@
 package wg
 
 import (
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun"
 
+	"github.com/meshnet-go/meshnet/internal/psk"
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -67,6 +70,22 @@ func (d *Device) SetPeers(peers []Peer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.change(newConfig(peers, d.self))
+}
+
+// SetPresharedKey makes k the preshared key of a peer for the handshakes to come,
+// without any if it is zero. Sessions are kept. It is no error if there is no
+// such peer.
+func (d *Device) SetPresharedKey(peer key.NodePublic, k psk.Key) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return net.ErrClosed
+	}
+	var b strings.Builder
+	line(&b, "public_key", peer.Hex())
+	line(&b, "update_only", "true")
+	line(&b, "preshared_key", hex.EncodeToString(k[:]))
+	return d.dev.IpcSet(b.String())
 }
 
 // change tells WireGuard the difference between what it has and want. The

@@ -16,6 +16,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun"
 	"golang.zx2c4.com/wireguard/tun/tuntest"
 
+	"github.com/meshnet-go/meshnet/internal/psk"
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -193,6 +194,26 @@ func TestRotation(t *testing.T) {
 }
 
 // Whatever a coordinator says, WireGuard takes it.
+// Sessions go on when a preshared key is set, and new ones need the same on both
+// sides.
+func TestPresharedKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(memNet)
+		a, b := newNode(t, n, "100.64.0.1", nil), newNode(t, n, "100.64.0.2", nil)
+		a.must(t, a.SetPeers([]Peer{b.peer()}))
+		b.must(t, b.SetPeers([]Peer{a.peer()}))
+		wantArrives(t, "without a key", a, b, true)
+		a.must(t, a.SetPresharedKey(b.key.Public(), psk.Key{1}))
+		wantArrives(t, "in the same session", a, b, true)
+		time.Sleep(4 * time.Minute)
+		wantArrives(t, "with a key on one side", a, b, false)
+		b.must(t, b.SetPresharedKey(a.key.Public(), psk.Key{1}))
+		<-b.tun.Inbound // what waited for a session
+		wantArrives(t, "with the same key", a, b, true)
+		a.must(t, a.SetPresharedKey(key.NewNode().Public(), psk.Key{1}))
+	})
+}
+
 func TestHostilePrefixes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newNode(t, new(memNet), "100.64.0.1", nil)
