@@ -63,8 +63,9 @@ type Stack struct {
 	link *link
 	tun  *device
 	log  *slog.Logger
-	done chan struct{} // closed by Close
-	stop sync.Once
+	done chan struct{} // closed by HangUp
+	hang sync.Once     // HangUp
+	stop sync.Once     // Close
 
 	setting sync.Mutex // one SetAddrs at a time
 	addrs   atomic.Pointer[[]netip.Addr]
@@ -72,7 +73,10 @@ type Stack struct {
 	strays *strays
 
 	listening sync.Mutex
-	listeners map[tcpip.Endpoint]binding // of TCP; guarded by listening
+	listeners map[*tcpListener]binding // of TCP; guarded by listening
+	deaf      bool                     // there shall be no more of them; guarded by listening
+
+	open openConns
 }
 
 // New returns a running stack without addresses; see SetAddrs. The caller owns
@@ -100,7 +104,9 @@ func New(cfg Config) (*Stack, error) {
 		log:  cfg.Logger,
 		done: make(chan struct{}),
 
-		listeners: make(map[tcpip.Endpoint]binding),
+		listeners: make(map[*tcpListener]binding),
+
+		open: openConns{endpoints: make(map[tcpip.Endpoint]bool)},
 	}
 	s.addrs.Store(&[]netip.Addr{})
 	s.strays = newStrays(s)
@@ -207,13 +213,12 @@ func (s *Stack) SetAddrs(addrs []netip.Addr) error {
 }
 
 // Close ends every connection and listener, whose users get net.ErrClosed, and
-// the device. Peers are told by a reset, if somebody still reads the device.
-// Close waits for the stack's goroutines and may be called more than once.
+// the device. Peers hear of it if somebody reads the device to its end; see
+// HangUp. Close waits for the stack's goroutines and may be called more than
+// once.
 func (s *Stack) Close() error {
 	s.stop.Do(func() {
-		close(s.done)
-		s.ip.Close()
-		s.tun.transit.close()
+		s.HangUp()
 		s.tun.Close()
 		s.ip.Wait()
 		s.tun.transit.wait()

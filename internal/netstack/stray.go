@@ -118,6 +118,15 @@ const (
 // none. Peers are told that nobody is there for the others, and echo requests
 // have no answer.
 func (s *Stack) TakeStrays(tcp, udp, ping bool) {
+	s.listening.Lock()
+	defer s.listening.Unlock()
+	if s.deaf {
+		return
+	}
+	s.takeStrays(tcp, udp, ping)
+}
+
+func (s *Stack) takeStrays(tcp, udp, ping bool) {
 	s.strays.wanted[kindTCP].Store(tcp)
 	s.strays.wanted[kindUDP].Store(udp)
 	s.strays.wanted[kindPing].Store(ping)

@@ -103,29 +103,32 @@ func (s *Stack) listenTCP(network string, addr netip.AddrPort) (*tcpListener, er
 	if err != nil {
 		return nil, err
 	}
-	if err := s.bindListener(&where, ep); err != nil {
-		ep.Close()
-		return nil, err
-	}
-	return &tcpListener{socket{
+	l := &tcpListener{socket{
 		stack:   s,
 		ep:      ep,
 		queue:   queue,
 		network: network,
-		local:   net.TCPAddrFromAddrPort(where.shown),
 		closed:  make(chan struct{}),
-	}}, nil
+	}}
+	if err := s.bindListener(&where, l); err != nil {
+		ep.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
-// bindListener binds ep and listens. As in package net, connections of an
+// bindListener binds l and listens. As in package net, connections of an
 // earlier listener do not keep its port from a new one, which takes
 // SO_REUSEADDR. With that, gVisor lets one listener on all addresses and one
 // on a single address share a port, which the kernel does not; nor do we.
-func (s *Stack) bindListener(where *binding, ep tcpip.Endpoint) error {
+func (s *Stack) bindListener(where *binding, l *tcpListener) error {
 	s.listening.Lock()
 	defer s.listening.Unlock()
-	ep.SocketOptions().SetReuseAddress(true)
-	if err := where.apply(ep); err != nil {
+	if s.deaf {
+		return net.ErrClosed
+	}
+	l.ep.SocketOptions().SetReuseAddress(true)
+	if err := where.apply(l.ep); err != nil {
 		return err
 	}
 	for _, other := range s.listeners {
@@ -133,13 +136,14 @@ func (s *Stack) bindListener(where *binding, ep tcpip.Endpoint) error {
 			return syscall.EADDRINUSE
 		}
 	}
-	if err := ep.Listen(backlog); err != nil {
+	if err := l.ep.Listen(backlog); err != nil {
 		return errno(err)
 	}
-	if isClosed(s.done) { // since newEndpoint: Close may have missed ep, and waits for it
+	if isClosed(s.done) { // since newEndpoint: Close may have missed it, and waits for it
 		return net.ErrClosed
 	}
-	s.listeners[ep] = *where
+	l.local = net.TCPAddrFromAddrPort(where.shown)
+	s.listeners[l] = *where
 	return nil
 }
 
@@ -173,7 +177,7 @@ func (l *tcpListener) Close() error {
 	}
 	l.stack.listening.Lock()
 	defer l.stack.listening.Unlock()
-	delete(l.stack.listeners, l.ep)
+	delete(l.stack.listeners, l)
 	return nil
 }
 
@@ -186,6 +190,7 @@ type tcpConn struct {
 
 func (s *Stack) newTCPConn(ep tcpip.Endpoint, queue *waiter.Queue, peer tcpip.FullAddress) *tcpConn {
 	keepAlive(ep)
+	s.open.add(ep)
 	local, _ := ep.GetLocalAddress() // cannot fail for TCP
 	return &tcpConn{socket: socket{
 		stack:   s,
@@ -213,6 +218,13 @@ func keepAlive(ep tcpip.Endpoint) {
 	ep.SetSockOpt(&interval)
 	ep.SetSockOptInt(tcpip.KeepaliveCountOption, keepAliveCount)
 	ep.SocketOptions().SetKeepAlive(true)
+}
+
+// Close sends what is queued in the background.
+func (c *tcpConn) Close() error {
+	err := c.socket.Close()
+	c.stack.open.remove(c.ep)
+	return err
 }
 
 // Read reads what has arrived, and waits when nothing has.

@@ -535,7 +535,7 @@ func TestListenWhileClosing(t *testing.T) {
 	}
 	defer ep.Close()
 	s.Close()
-	if err := s.bindListener(&where, ep); !errors.Is(err, net.ErrClosed) {
+	if err := s.bindListener(&where, &tcpListener{socket{stack: s, ep: ep}}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a closed stack listens: %v", err)
 	}
 }
