@@ -148,16 +148,22 @@ func (m *mesh) server(name string) *Server {
 func (m *mesh) up(name string) *Server {
 	m.t.Helper()
 	s := m.server(name)
+	m.bringUp(s)
+	return s
+}
+
+// bringUp waits until a node is up, and those that came up before know it.
+func (m *mesh) bringUp(s *Server) {
+	m.t.Helper()
 	if _, err := s.Up(testCtx(m.t)); err != nil {
-		m.t.Fatalf("%s does not come up: %v", name, err)
+		m.t.Fatalf("%s does not come up: %v", s.Hostname, err)
 	}
 	for _, other := range m.nodes {
 		if other.Status().State == StateRunning {
-			eventually(m.t, "they know "+name, func() bool { return slices.ContainsFunc(other.Status().Peers, s.is) })
+			eventually(m.t, "they know "+s.Hostname, func() bool { return slices.ContainsFunc(other.Status().Peers, s.is) })
 		}
 	}
 	m.nodes = append(m.nodes, s)
-	return s
 }
 
 // is reports whether a peer is the node.

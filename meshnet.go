@@ -216,25 +216,6 @@ func (s *Server) Up(ctx context.Context) (*Status, error) {
 	return n.status(), nil
 }
 
-// Close takes the node off the mesh and ends everything that was opened
-// through it: listeners, connections, waiting calls. An ephemeral node logs
-// out. Close returns when all of that is over; wireguard-go's idle workers end
-// by themselves a moment later. Peers are not told: they notice by keepalive.
-// Close may be called at any time, from several goroutines, and more than once.
-func (s *Server) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	n, proxies := s.node, s.loopback
-	s.mu.Unlock()
-	if proxies != nil {
-		proxies.close()
-	}
-	if n != nil {
-		n.close()
-	}
-	return nil
-}
-
 // IPs returns the node's addresses in the mesh, which are invalid until the
 // node is up, and after Close.
 func (s *Server) IPs() (ip4, ip6 netip.Addr) {

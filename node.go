@@ -131,6 +131,7 @@ func (n *node) setPresharedKey(peer key.NodePublic, k psk.Key) {
 
 // closeParts closes from the outside in, so that nobody writes to what is gone.
 func (n *node) closeParts() {
+	n.hangUp()
 	if n.wg != nil {
 		n.wg.Close() // closes ping and tun, and our view of magic
 	}

@@ -141,12 +141,10 @@ func (n *node) state() control.State {
 	return state
 }
 
-// logoutPatience bounds how long Close waits for the coordinator to hear that
-// an ephemeral node has gone. It forgets the node a little later anyway.
-const logoutPatience = 700 * time.Millisecond
-
-// leave says goodbye where that makes a difference.
+// leave says goodbye where that makes a difference: to peers first, which the
+// coordinator lets forget an ephemeral node at once.
 func (n *node) leave(session *control.Session) {
+	n.hangUp()
 	if !n.cfg.ephemeral {
 		return
 	}
