@@ -25,6 +25,7 @@ type config struct {
 	controlKey    key.MachinePublic // zero: not pinned
 	authKey       string
 	ephemeral     bool
+	pair          *Pair // nil: there is a coordinator
 	store         Store
 	advertiseTags []string
 	routes        routes
@@ -48,6 +49,7 @@ func (s *Server) config() (config, error) {
 		hostname:      s.Hostname,
 		authKey:       strings.TrimSpace(s.AuthKey), // as it comes out of files
 		ephemeral:     s.Ephemeral,
+		pair:          s.Pair,
 		store:         s.Store,
 		advertiseTags: slices.Clone(s.AdvertiseTags),
 		router:        s.Router,
@@ -69,6 +71,9 @@ func (s *Server) config() (config, error) {
 	}
 	if cfg.log == nil {
 		cfg.log = slog.New(slog.DiscardHandler)
+	}
+	if s.Pair != nil {
+		return cfg, s.checkPair()
 	}
 	var err error
 	if cfg.controlURL, err = parseControlURL(s.ControlURL); err != nil {

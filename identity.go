@@ -26,6 +26,16 @@ type identity struct {
 	oldNode key.NodePublic
 }
 
+// keys returns the keys of a node that starts.
+func (c config) keys() (id identity, disco key.DiscoPrivate, err error) {
+	if c.pair != nil {
+		disco, _ = c.pair.discos()
+		return identity{node: c.pair.own}, disco, nil
+	}
+	id, err = loadIdentity(c.store)
+	return id, key.NewDisco(), err
+}
+
 // loadIdentity reads the keys from store, making those that are missing. A
 // damaged key is an error and not replaced: the node would silently become
 // another one.

@@ -45,8 +45,13 @@ type Server struct {
 	Hostname string
 
 	// ControlURL is where the coordinator is: https://host, or http://host for
-	// one machine and for tests. Required.
+	// one machine and for tests. Required, unless there is a Pair.
 	ControlURL string
+
+	// Pair joins this Server to one other, without a coordinator: see [Pair].
+	// What is a coordinator's business has no meaning then, and nothing is kept
+	// in Dir or Store.
+	Pair *Pair
 
 	// ControlKey pins the coordinator: its public key, "mkey:" and 64 hex
 	// digits. The node then talks to nobody else, and waits for it. When it is

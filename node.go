@@ -55,13 +55,13 @@ type node struct {
 }
 
 func newNode(cfg config) (*node, error) {
-	id, err := loadIdentity(cfg.store)
+	id, disco, err := cfg.keys()
 	if err != nil {
 		return nil, err
 	}
 	n := &node{
 		cfg:     cfg,
-		disco:   key.NewDisco(),
+		disco:   disco,
 		view:    newPublished(view{state: StateStarting, expired: !id.oldNode.IsZero()}),
 		ready:   make(chan struct{}),
 		retry:   make(chan struct{}, 1),
@@ -73,7 +73,7 @@ func newNode(cfg config) (*node, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
-	if !cfg.ephemeral {
+	if !cfg.ephemeral && cfg.pair == nil {
 		n.maps = newMapKeeper(cfg.store, cfg.log)
 		go n.maps.run(ctx)
 	}
@@ -189,6 +189,9 @@ func (n *node) run(ctx context.Context) {
 // node key that has expired is replaced; when the coordinator does not even
 // take a fresh one it is of no use to go on.
 func (n *node) join(ctx context.Context) error {
+	if n.cfg.pair != nil {
+		return n.joinPair(ctx, n.cfg.pair)
+	}
 	var err error
 	if n.server, err = n.controlKey(ctx); err != nil {
 		return err

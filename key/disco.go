@@ -5,11 +5,18 @@ import "encoding/hex"
 const discoPrefix = "discokey:"
 
 // DiscoPrivate is the secret half of a process's path discovery key. It is
-// made anew at every start and cannot be stored. The zero value means "none".
+// made anew at every start, or from a secret that another process shares, and
+// cannot be stored. The zero value means "none".
 type DiscoPrivate struct{ private }
 
 // NewDisco makes a disco key.
 func NewDisco() DiscoPrivate { return DiscoPrivate{newPrivate()} }
+
+// DiscoPrivateFromRaw32 makes a key of 32 bytes that are secret and random.
+func DiscoPrivateFromRaw32(raw [Size]byte) DiscoPrivate {
+	clamp(&raw)
+	return DiscoPrivate{privateOf(raw)}
+}
 
 // Public returns the public half, or the zero key of a zero key.
 func (k DiscoPrivate) Public() DiscoPublic { return DiscoPublic{k.public()} }

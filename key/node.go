@@ -15,6 +15,12 @@ type NodePrivate struct{ private }
 // NewNode makes a node key.
 func NewNode() NodePrivate { return NodePrivate{newPrivate()} }
 
+// NodePrivateFromRaw32 makes a key of 32 bytes that are secret and random.
+func NodePrivateFromRaw32(raw [Size]byte) NodePrivate {
+	clamp(&raw)
+	return NodePrivate{privateOf(raw)}
+}
+
 // ParseNodePrivate reads what [NodePrivate.Secret] wrote.
 func ParseNodePrivate(text string) (NodePrivate, error) {
 	p, err := parsePrivate(text)
