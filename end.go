@@ -39,6 +39,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if n := s.running(); n != nil {
 		n.stack.StopListening()
 		err = n.stack.Drain(ctx)
+		n.waitLull(n.bytesSent(), 0) // the last of a connection's packets acknowledges its end
 	}
 	s.Close()
 	if err != nil {
@@ -71,6 +72,12 @@ func (n *node) hangUp() {
 	if told == 0 {
 		return
 	}
+	n.waitLull(before, uint64(told)*resetSize)
+}
+
+// waitLull waits until nothing leaves the node, after so many bytes have left at
+// least since there were before, but not for long.
+func (n *node) waitLull(before, least uint64) {
 	patience := time.NewTimer(farewellPatience)
 	defer patience.Stop()
 	look := time.NewTicker(farewellLull)
@@ -82,7 +89,7 @@ func (n *node) hangUp() {
 			return
 		}
 		sent := n.bytesSent()
-		if sent == last && sent-before >= uint64(told)*resetSize {
+		if sent == last && sent-before >= least {
 			return
 		}
 		last = sent

@@ -106,22 +106,10 @@ func (o operation[P, R]) doHere(ctx context.Context, dir string, params P) (resu
 // register makes the operation one of the admin socket. Some look first and then
 // change what they saw, so that one is done after the other.
 func (o operation[P, R]) register(mux *http.ServeMux, s *coord.Server, turn *sync.Mutex) {
-	mux.HandleFunc("POST /"+o.name, func(w http.ResponseWriter, r *http.Request) {
-		var params P
-		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxParams)).Decode(&params)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
+	handleJSON(mux, o.name, func(ctx context.Context, params P) (R, error) {
 		turn.Lock()
-		result, err := o.do(r.Context(), s, params)
-		turn.Unlock()
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(result)
+		defer turn.Unlock()
+		return o.do(ctx, s, params)
 	})
 }
 

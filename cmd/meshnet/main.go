@@ -36,6 +36,12 @@ func commands() []command {
 		{name: "dns", summary: "list and change what nodes resolve besides their names", help: dnsHelp, make: newAction[dnsListConfig], sub: dnsCommands()},
 		{name: "relay", summary: "serve a relay by itself, with STUN", help: relayHelp, make: newAction[relayConfig], sub: relayCommands()},
 		{name: "proxy", summary: "join a mesh, and let other programs on the machine reach it", help: proxyHelp, make: newAction[proxyConfig]},
+		{name: "up", summary: "join a mesh and stay in it", help: upHelp, make: newAction[upConfig]},
+		{name: "status", summary: "tell of the node that runs here, and of its peers", help: statusHelp, make: newAction[statusConfig]},
+		{name: "ping", args: "NODE", summary: "ask a node whether it is there, and by which path", help: pingHelp, make: newAction[pingConfig]},
+		{name: "netcheck", summary: "look at the network that the node is in", help: netcheckHelp, make: newAction[netcheckConfig]},
+		{name: "whois", args: "NODE", summary: "tell who has an address of the mesh", help: whoisHelp, make: newAction[whoisConfig]},
+		{name: "nc", args: "[NODE|TOKEN] [PORT]", summary: "join standard input and output to a connection of the mesh", help: ncHelp, make: newAction[ncConfig]},
 		{name: "completion", args: "bash|zsh|fish [WORD...]", summary: "make a shell complete all of this", help: completionHelp, make: newAction[completionConfig]},
 	}
 }

@@ -27,6 +27,7 @@ func testCtx(t testing.TB) context.Context {
 type mesh struct {
 	url, authKey string
 	coord        *coord.Server
+	region       *derpmap.Region // of its relay
 }
 
 func newMesh(t *testing.T) *mesh {
@@ -40,13 +41,11 @@ func newMesh(t *testing.T) *mesh {
 	relayServer.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	relayServer.Config.ErrorLog = log.New(io.Discard, "", 0)
 	relayServer.StartTLS()
-	coordinator, err := coord.New(coord.Config{DERPMap: &derpmap.Map{OmitDefaultRegions: true, Regions: map[int]*derpmap.Region{900: {
-		RegionID: 900, RegionCode: "test",
-		Nodes: []*derpmap.Node{{
-			Name: "900a", RegionID: 900, HostName: "127.0.0.1", CertName: certName, STUNPort: -1,
-			DERPPort: relayServer.Listener.Addr().(*net.TCPAddr).Port,
-		}},
-	}}}})
+	region := &derpmap.Region{RegionID: 900, RegionCode: "test", Nodes: []*derpmap.Node{{
+		Name: "900a", RegionID: 900, HostName: "127.0.0.1", CertName: certName, STUNPort: -1,
+		DERPPort: relayServer.Listener.Addr().(*net.TCPAddr).Port,
+	}}}
+	coordinator, err := coord.New(coord.Config{DERPMap: &derpmap.Map{OmitDefaultRegions: true, Regions: map[int]*derpmap.Region{900: region}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +56,7 @@ func newMesh(t *testing.T) *mesh {
 		relay.Close()
 		relayServer.Close()
 	})
-	m := &mesh{url: control.URL, coord: coordinator}
+	m := &mesh{url: control.URL, coord: coordinator, region: region}
 	if m.authKey, err = coordinator.CreateAuthKey(t.Context(), coord.AuthKeyOptions{Reusable: true}); err != nil {
 		t.Fatal(err)
 	}

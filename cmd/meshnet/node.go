@@ -59,11 +59,11 @@ func (c *nodeConfig) server(w world, log *slog.Logger) (*meshnet.Server, error) 
 		c.hostname = machineName()
 	}
 	if c.state == "" && !c.ephemeral {
-		configs, err := os.UserConfigDir()
+		home, err := stateHome()
 		if err != nil {
 			return nil, fmt.Errorf("-state is missing, and there is no place for it: %w", err)
 		}
-		c.state = filepath.Join(configs, "meshnet", c.hostname)
+		c.state = filepath.Join(home, c.hostname)
 	}
 	return &meshnet.Server{
 		Hostname:           c.hostname,
@@ -79,6 +79,12 @@ func (c *nodeConfig) server(w world, log *slog.Logger) (*meshnet.Server, error) 
 			fmt.Fprintf(w.stdout, "\nTo let this node into the mesh, sign in at\n\n\t%s\n\n", page)
 		},
 	}, nil
+}
+
+// stateHome is where this user's nodes have their directories.
+func stateHome() (string, error) {
+	configs, err := os.UserConfigDir()
+	return filepath.Join(configs, "meshnet"), err
 }
 
 func parseTag(text string) (string, error) {
@@ -136,13 +142,13 @@ func secret(w world, file, flag, variable string) (string, error) {
 }
 
 // join waits until the node is a member of the mesh. Its errors say what to do.
-func (c *nodeConfig) join(ctx context.Context, srv *meshnet.Server, log *slog.Logger) error {
+func (c *nodeConfig) join(ctx context.Context, srv *meshnet.Server, log *slog.Logger) (*meshnet.Status, error) {
 	status, err := srv.Up(ctx)
 	if err != nil {
-		return c.explain(err)
+		return nil, c.explain(err)
 	}
 	log.Info("joined the mesh", "name", status.Self.Name, "addresses", status.Self.Addresses)
-	return nil
+	return status, nil
 }
 
 // explain makes a sentence that says what to do of an error with which joining

@@ -89,9 +89,6 @@ func (c *proxyConfig) check(w world) error {
 	if err := c.readPassword(w); err != nil {
 		return usageError{err}
 	}
-	if len(c.listen.values)+len(c.forwards.values)+len(c.exposes.values) == 0 {
-		return usagef("-listen is empty, and there is no -forward and no -expose: nothing to do")
-	}
 	ports := make(map[string]bool)
 	for _, f := range c.exposes.values {
 		if ports[f.listen] {
@@ -133,24 +130,41 @@ func (c *proxyConfig) run(ctx context.Context, w world, _ []string) error {
 	if err := c.check(w); err != nil {
 		return err
 	}
+	if len(c.listen.values)+len(c.forwards.values)+len(c.exposes.values) == 0 {
+		return usagef("-listen is empty, and there is no -forward and no -expose: nothing to do")
+	}
+	return c.serve(ctx, w, func(*meshnet.Server) {}, func(*meshnet.Status) {})
+}
+
+// serve is a node of the mesh, with its services, until ctx ends. The node is
+// configured before it starts, and its status is told when it is up.
+func (c *proxyConfig) serve(ctx context.Context, w world, configure func(*meshnet.Server), up func(*meshnet.Status)) error {
 	log := c.log.logger(w.stderr)
 	srv, err := c.node.server(w, log)
 	if err != nil {
 		return usageError{err}
 	}
+	configure(srv)
 	defer srv.Close()
 	services, err := c.open(srv, log)
 	defer closeListeners(services)
 	if err != nil {
 		return err
 	}
-	if err := c.node.join(ctx, srv, log); err != nil {
-		if ctx.Err() == nil {
-			return err
-		}
+	stop, err := serveNode(c.node.state, srv)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	status, err := c.node.join(ctx, srv, log)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		return err
+	case err != nil:
 		log.Info("stopped before joining the mesh", "err", err)
 		return nil
 	}
+	up(status)
 	for _, s := range services {
 		log.Info(s.name)
 	}

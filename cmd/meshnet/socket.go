@@ -78,13 +78,19 @@ func dialLocal(ctx context.Context, path string) (net.Conn, error) {
 
 // serveLocal answers requests on a socket until the returned function is called.
 func serveLocal(ln net.Listener, handler http.Handler) (stop func()) {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	ctx, cancel := context.WithCancel(context.Background())
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		server.Serve(ln)
 	}()
 	return func() {
+		cancel()
 		server.Close()
 		<-ended
 	}
