@@ -215,3 +215,20 @@ func TestDirectSendAllocates(t *testing.T) {
 		t.Errorf("send allocates %v times, want never", n)
 	}
 }
+
+// TestRotationOnADirectPath changes the key of a node that has a direct path to
+// a peer, and sends at once: the peer would take nothing from an address of which
+// it does not know yet that it is the new key's.
+func TestRotationOnADirectPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLAN(t)
+		wantArrives(t, "under the old key", l.a, l.b, true)
+		wantPath(t, "they have found each other", l.b, l.a, hostA, false)
+		l.b.key = key.NewNode()
+		l.b.SetNodeKey(l.b.key)
+		l.b.must(t, l.b.wg.SetPrivateKey(l.b.key))
+		l.a.know(t, map[*node]int{l.b: 1})
+		wantArrives(t, "under the new key", l.b, l.a, true)
+		wantPath(t, "they have found each other again", l.b, l.a, hostA, false)
+	})
+}

@@ -37,7 +37,9 @@ func (c *Conn) handleDirect(p *peer, packet discoPacket, message disco.Message) 
 	from := packet.addr
 	switch m := message.(type) {
 	case disco.Ping:
-		p = c.owner(p, m)
+		if p = c.owner(p, m); p == nil {
+			return
+		}
 		c.cameBy(p, packet)
 		// First the table, then the pong: the peer sends data when it has the
 		// pong, and by then we know who is at that address.
@@ -74,12 +76,17 @@ func (c *Conn) pongCame(p *peer, packet discoPacket, tx disco.TxID) bool {
 }
 
 // owner returns the peer that a ping is from, of those that share a disco key
-// with p: the one it names, if that is one.
+// with p: the one it names, or p when it names none. It returns nil when that is
+// no peer: then p has renewed its node key, which we are about to hear, and must
+// not think that we know that this address is the new key's.
 func (c *Conn) owner(p *peer, ping disco.Ping) *peer {
+	if ping.NodeKey.IsZero() {
+		return p
+	}
 	if named := (*c.peers.Load())[ping.NodeKey]; named != nil && named.disco == p.disco {
 		return named
 	}
-	return p
+	return nil
 }
 
 // handleRelayed acts on a message that came through a relay region.

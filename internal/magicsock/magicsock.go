@@ -27,6 +27,7 @@ import (
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 	"github.com/meshnet-go/meshnet/internal/netcheck"
+	"github.com/meshnet-go/meshnet/internal/path"
 	"github.com/meshnet-go/meshnet/internal/psk"
 	"github.com/meshnet-go/meshnet/internal/relay"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
@@ -201,13 +202,16 @@ func stoppedTimer() *time.Timer {
 // close the Conn.
 func (c *Conn) Bind() conn.Bind { return &bind{conn: c} }
 
-// SetNodeKey changes our identity at relays, and in our pings.
+// SetNodeKey changes our identity at relays, and in our pings. Who knows us by the
+// new key takes packets from our address only when we have pinged it from there:
+// until then relays have them.
 func (c *Conn) SetNodeKey(k key.NodePrivate) {
 	c.relays.SetKey(k)
 	c.do(func() {
 		c.node = k.Public()
 		for _, p := range *c.peers.Load() {
 			c.endAgreement(p)
+			c.happened(p, (*path.Peer).NetworkChanged)
 		}
 	})
 }
