@@ -12,6 +12,10 @@ var (
 	// another key than the one remembered in the Store: it was set up anew, or
 	// somebody else answers in its place.
 	ErrControlKeyChanged = errors.New("the coordinator's key has changed")
+
+	// ErrLoggedOut means that the program has called [Server.Logout], and not Up
+	// since.
+	ErrLoggedOut = errors.New("the node has logged out; Up joins the mesh again")
 )
 
 // A NeedsLoginError means that a person must open URL to let the node in.
@@ -41,12 +45,18 @@ type RefusedError struct {
 	// Expired is true when the node was a member before and its key has
 	// expired, so that it needed to be admitted again.
 	Expired bool
+	// Changed is true when AuthKey or AdvertiseTags are others than those with
+	// which the node was admitted. With the former ones it is still a member.
+	Changed bool
 }
 
 // Error says what happened and what to do.
 func (e *RefusedError) Error() string {
-	if e.Expired {
+	switch {
+	case e.Expired:
 		return "the node's key has expired, and the coordinator refuses to renew it: " + e.Reason + " (a new AuthKey is needed)"
+	case e.Changed:
+		return "AuthKey or AdvertiseTags have changed, and the coordinator refuses the new ones: " + e.Reason + " (set others, or the former ones)"
 	}
-	return "the coordinator refuses this node: " + e.Reason
+	return "the coordinator refuses this node: " + e.Reason + " (set an AuthKey that is good, or none to let a person sign in)"
 }

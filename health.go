@@ -44,6 +44,8 @@ func (v view) notUp() string {
 		return "The node is not in the mesh: sign in at " + v.authURL + "."
 	case v.state == StateNeedsApproval:
 		return "The node is not in the mesh: an admin must approve it."
+	case v.state == StateLoggedOut:
+		return "The node has logged out. Call Up to join the mesh again."
 	case v.state == StateFailed:
 		return fmt.Sprintf("The node is not in the mesh: %v. When that is mended, call Up.", v.err)
 	case v.err != nil:

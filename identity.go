@@ -15,6 +15,7 @@ const (
 	storedNodeKey    = "node.key"
 	storedControlKey = "control.key"
 	storedMap        = "netmap"
+	storedCredential = "credential"
 )
 
 // identity is the keys of a node.
@@ -22,8 +23,12 @@ type identity struct {
 	machine key.MachinePrivate
 	node    key.NodePrivate
 	// oldNode is the key that node replaces. It is set from the moment the old
-	// key has expired until the coordinator has taken the new one.
+	// key has expired, or shall be renewed, until the coordinator has taken the
+	// new one.
 	oldNode key.NodePublic
+	// before is the private key of oldNode while that is still good, so that the
+	// node can go on with it when the coordinator does not take the new one.
+	before key.NodePrivate
 }
 
 // keys returns the keys of a node that starts.
@@ -73,9 +78,12 @@ func (id *identity) loadNode(store Store) error {
 	if err != nil {
 		return err
 	}
-	private, old, _ := strings.Cut(text, "\n")
-	if id.node, err = key.ParseNodePrivate(private); err == nil && old != "" {
-		id.oldNode, err = key.ParseNodePublic(old)
+	keys := append(strings.Split(text, "\n"), "", "")
+	if id.node, err = key.ParseNodePrivate(keys[0]); err == nil && keys[1] != "" {
+		id.oldNode, err = key.ParseNodePublic(keys[1])
+	}
+	if err == nil && keys[2] != "" {
+		id.before, err = key.ParseNodePrivate(keys[2])
 	}
 	if err != nil {
 		return damaged(storedNodeKey, err)
@@ -83,11 +91,15 @@ func (id *identity) loadNode(store Store) error {
 	return nil
 }
 
-// saveNode stores the node key, and behind it the one that it replaces.
+// saveNode stores the node key, and behind it, line by line, the one that it
+// replaces, and that one's private half.
 func (id identity) saveNode(store Store) error {
 	text := id.node.Secret()
 	if !id.oldNode.IsZero() {
 		text += "\n" + id.oldNode.String()
+	}
+	if !id.before.IsZero() {
+		text += "\n" + id.before.Secret()
 	}
 	return save(store, storedNodeKey, text)
 }
@@ -102,12 +114,36 @@ func (id identity) rotate(store Store) (identity, error) {
 	return next, next.saveNode(store)
 }
 
+// renewal returns the identity with a new node key in the place of one that is
+// still good. It is stored, because the coordinator may take the new key without
+// our hearing of it.
+func (id identity) renewal(store Store) (identity, error) {
+	next := identity{machine: id.machine, node: key.NewNode(), oldNode: id.node.Public(), before: id.node}
+	return next, next.saveNode(store)
+}
+
+// renewing reports whether the coordinator has yet to take a renewal.
+func (id identity) renewing() bool { return !id.before.IsZero() }
+
+// reverted returns the identity from before the renewal.
+func (id identity) reverted(store Store) (identity, error) {
+	id = identity{machine: id.machine, node: id.before}
+	return id, id.saveNode(store)
+}
+
+// forgotten returns the identity of a node that is no member, on the same
+// machine.
+func (id identity) forgotten(store Store) (identity, error) {
+	id = identity{machine: id.machine, node: key.NewNode()}
+	return id, id.saveNode(store)
+}
+
 // accepted forgets the key that was replaced.
 func (id identity) accepted(store Store) (identity, error) {
 	if id.oldNode.IsZero() {
 		return id, nil
 	}
-	id.oldNode = key.NodePublic{}
+	id.oldNode, id.before = key.NodePublic{}, key.NodePrivate{}
 	return id, id.saveNode(store)
 }
 

@@ -7,7 +7,7 @@ import (
 
 // same compares with what is stored, because private keys hide from ==.
 func same(a, b identity) bool {
-	return a.machine.Secret() == b.machine.Secret() && a.node.Secret() == b.node.Secret() && a.oldNode == b.oldNode
+	return a.machine.Secret() == b.machine.Secret() && a.node.Secret() == b.node.Secret() && a.oldNode == b.oldNode && a.renewing() == b.renewing() && (!a.renewing() || a.before.Secret() == b.before.Secret())
 }
 
 func TestIdentityIsKept(t *testing.T) {
@@ -47,5 +47,29 @@ func TestDamagedKeyIsNotReplaced(t *testing.T) {
 	}
 	if got, _ := store.Load(storedNodeKey); string(got) != "privkey:0123" {
 		t.Error("the damaged key was overwritten")
+	}
+}
+
+func TestRenewalIsKeptUntilItIsDecided(t *testing.T) {
+	store := NewMemoryStore()
+	first, err := loadIdentity(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := first.renewal(store)
+	if err != nil || !next.renewing() || next.oldNode != first.node.Public() || next.node.Public() == first.node.Public() {
+		t.Errorf("renewed to the wrong keys: %v", err)
+	}
+	if again, err := loadIdentity(store); err != nil || !same(again, next) {
+		t.Errorf("a renewal that is not decided is not kept: %v", err)
+	}
+	if reverted, err := next.reverted(store); err != nil || !same(reverted, first) {
+		t.Errorf("a renewal that was refused leaves other keys: %v", err)
+	}
+	if again, err := loadIdentity(store); err != nil || !same(again, first) {
+		t.Errorf("they are not stored: %v", err)
+	}
+	if accepted, err := next.accepted(store); err != nil || accepted.renewing() || !accepted.oldNode.IsZero() {
+		t.Errorf("a renewal that was accepted goes on: %v", err)
 	}
 }

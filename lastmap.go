@@ -15,7 +15,7 @@ import "time"
 
 // goByLastMap puts the map of the last run into force.
 func (n *node) goByLastMap() {
-	if n.maps == nil {
+	if n.maps == nil || n.credentialChanged() { // what the node is, is to be decided anew
 		return
 	}
 	now := time.Now()

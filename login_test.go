@@ -142,7 +142,10 @@ func TestExpiry(t *testing.T) {
 
 func TestExpiredNodeSaysSo(t *testing.T) {
 	m := newMesh(t, func(c *coord.Config) { c.KeyExpiry = time.Hour })
-	s := m.up("node")
+	once := m.authKeyFor()
+	s := m.server("node")
+	s.AuthKey = once
+	m.bringUp(s)
 	s.Close()
 	if err := m.coord.ExpireNode(t.Context(), m.coord.Nodes()[0].ID); err != nil {
 		t.Fatal(err)
@@ -152,7 +155,11 @@ func TestExpiredNodeSaysSo(t *testing.T) {
 		authKey string
 		check   func(error) bool
 	}{
-		{"with a key that is refused", "meshkey-nobody-made", func(err error) bool {
+		{"with the key that admitted it", once, func(err error) bool {
+			var refused *RefusedError
+			return errors.As(err, &refused) && refused.Expired
+		}},
+		{"with another key, which is refused", "meshkey-nobody-made", func(err error) bool {
 			var refused *RefusedError
 			return errors.As(err, &refused) && refused.Expired
 		}},

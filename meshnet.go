@@ -62,7 +62,9 @@ type Server struct {
 
 	// AuthKey admits the node without a person. A coordinator uses it up when
 	// it does not know the node yet, or no longer; the same key may stand here
-	// in later runs.
+	// in later runs. With another key than the last one the node asks for
+	// admission anew: it gets the owner and tags that the key gives, and keeps
+	// its name and addresses. Up fails when that is refused.
 	AuthKey string
 
 	// Ephemeral asks the coordinator to forget the node when it has gone; Close
@@ -108,7 +110,8 @@ type Server struct {
 	PostQuantum bool
 
 	// AdvertiseTags are the tags that the node asks for, such as "tag:web".
-	// What it gets is the coordinator's decision. (Headscale takes tags only
+	// What it gets is the coordinator's decision. With other tags than in the
+	// last run, a node that has an AuthKey asks for admission anew. (Headscale takes tags only
 	// from the auth key, and refuses a node that sends both.)
 	AdvertiseTags []string
 

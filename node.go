@@ -44,6 +44,7 @@ type node struct {
 	maps    *mapKeeper // nil when the node has no next run
 
 	retry   chan struct{} // asks run to try again after a failure; holds one
+	orders  chan *order   // to run; holds none
 	cancel  context.CancelFunc
 	stopped chan struct{} // closed when run has returned
 
@@ -65,6 +66,7 @@ func newNode(cfg config) (*node, error) {
 		view:    newPublished(view{state: StateStarting, expired: !id.oldNode.IsZero()}),
 		ready:   make(chan struct{}),
 		retry:   make(chan struct{}, 1),
+		orders:  make(chan *order),
 		stopped: make(chan struct{}),
 		id:      id,
 	}
@@ -152,11 +154,12 @@ func (n *node) close() {
 	}
 }
 
-// retryLogin makes a node that has failed try again. It is no longer failed
-// when retryLogin returns, so that whoever waits then waits for the new attempt.
+// retryLogin makes a node that has failed, or logged out, try again. It is no
+// longer so when retryLogin returns, so that whoever waits then waits for the new
+// attempt.
 func (n *node) retryLogin() {
 	n.view.update(func(v *view) {
-		if v.state == StateFailed {
+		if v.state == StateFailed || v.state == StateLoggedOut {
 			*v = view{state: StateStarting, expired: v.expired}
 			n.retry <- struct{}{} // run has taken the one of the failure before
 		}
@@ -174,14 +177,62 @@ func (n *node) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		n.cfg.log.Error("the node is not in the mesh", "err", err)
-		n.cutAllOff()
-		n.view.update(func(v *view) { *v = view{state: StateFailed, err: err, expired: v.expired} })
-		select {
-		case <-n.retry:
-		case <-ctx.Done():
+		n.fail(err)
+		if !n.idle(ctx, err) {
 			return
 		}
+	}
+}
+
+// idle waits, while the node is not in the mesh because of err, until the user
+// calls Up. It reports false when ctx has ended.
+func (n *node) idle(ctx context.Context, err error) bool {
+	for {
+		select {
+		case <-n.retry:
+			return true
+		case o := <-n.orders:
+			if o.logout {
+				n.logOutFailed(o)
+			} else {
+				o.done <- err
+			}
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// fail says why the node is not in the mesh, until the user calls Up.
+func (n *node) fail(err error) {
+	n.cutAllOff()
+	out, ok := errors.AsType[*loggedOut](err)
+	if ok {
+		n.view.update(func(v *view) { *v = view{state: StateLoggedOut, err: ErrLoggedOut} })
+		out.order.tell(nil)
+		return
+	}
+	n.cfg.log.Error("the node is not in the mesh", "err", err)
+	n.view.update(func(v *view) { *v = view{state: StateFailed, err: err, expired: v.expired} })
+}
+
+// logOutFailed logs out a node that is not in the mesh.
+func (n *node) logOutFailed(o *order) {
+	if n.server.IsZero() { // the coordinator has not known us in this run
+		if err := n.forgetIdentity(); err != nil {
+			o.done <- err
+			return
+		}
+		n.fail(&loggedOut{o})
+		return
+	}
+	cfg := n.sessionConfig()
+	cfg.AuthKey = "" // nobody is to be admitted
+	session := control.Start(cfg)
+	defer session.Close()
+	var out *loggedOut
+	if err := n.logOut(o, session); errors.As(err, &out) {
+		n.fail(out)
 	}
 }
 
@@ -196,9 +247,18 @@ func (n *node) join(ctx context.Context) error {
 	if n.server, err = n.controlKey(ctx); err != nil {
 		return err
 	}
+	if err := n.renewIfChanged(); err != nil {
+		return err
+	}
 	var pace control.Backoff // for a coordinator that takes keys only to expire them
-	for rotated := false; ; rotated = true {
+	for rotated := false; ; {
 		joined, err := n.session(ctx)
+		if n.id.renewing() && isRefusal(err) {
+			err = n.refusedRenewal(err)
+		}
+		if errors.Is(err, errAnew) {
+			continue
+		}
 		switch {
 		case !errors.Is(err, control.ErrNodeKeyExpired):
 			return n.explain(err)
@@ -210,19 +270,44 @@ func (n *node) join(ctx context.Context) error {
 		if err := n.rotate(); err != nil {
 			return err
 		}
+		rotated = true
 	}
 }
 
+// refusedRenewal goes back to the key that was to be replaced. A credential that
+// has changed is the user's will, and the node does not go on without it.
+func (n *node) refusedRenewal(err error) error {
+	if anew := n.revert(); !errors.Is(anew, errAnew) || !n.credentialChanged() {
+		return anew
+	}
+	n.forgetMap()
+	var refused *control.RefusedError
+	errors.As(err, &refused)
+	return &RefusedError{Reason: refused.Reason, Changed: true}
+}
+
+// revert goes back to the key that was to be replaced.
+func (n *node) revert() error {
+	id, err := n.id.reverted(n.cfg.store)
+	if err == nil {
+		err = n.become(id)
+	}
+	if err != nil {
+		return err
+	}
+	return errAnew
+}
+
 // rotate replaces the node key, which has expired.
-func (n *node) rotate() (err error) {
+func (n *node) rotate() error {
 	n.cfg.log.Warn("the node's key has expired; asking for admission with a new one")
-	if n.id, err = n.id.rotate(n.cfg.store); err != nil {
+	next, err := n.id.rotate(n.cfg.store)
+	if err != nil {
 		return err
 	}
-	if err := n.wg.SetPrivateKey(n.id.node); err != nil {
+	if err := n.become(next); err != nil {
 		return err
 	}
-	n.magic.SetNodeKey(n.id.node)
 	n.forgetMap()
 	n.view.update(func(v *view) { *v = view{state: StateStarting, netMap: v.netMap, expired: true} })
 	return nil
@@ -238,6 +323,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+func isRefusal(err error) bool {
+	var refused *control.RefusedError
+	return errors.As(err, &refused)
 }
 
 // explain turns what ended a session into what the user is told.

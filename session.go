@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"net/url"
 	"runtime"
 	"time"
 
@@ -24,9 +23,12 @@ func (n *node) session(ctx context.Context) (joined bool, err error) {
 	confirm := time.NewTicker(confirmEvery)
 	defer confirm.Stop()
 	var problem error // the session's last one is why it ends
+	var renewal *renewal
+	defer func() { renewal.giveWay() }()
+	events := session.Events()
 	for {
 		select {
-		case ev, ok := <-session.Events():
+		case ev, ok := <-events:
 			if !ok {
 				return joined, problem
 			}
@@ -48,6 +50,25 @@ func (n *node) session(ctx context.Context) (joined bool, err error) {
 			expiry.Reset(n.untilExpiry())
 		case <-confirm.C:
 			n.keepMap()
+		case ev, ok := <-renewal.events():
+			over, err := n.handleRenewal(renewal, ev, ok)
+			if err != nil {
+				return joined, err
+			}
+			if over {
+				renewal = nil
+			}
+		case o := <-n.orders:
+			renewal.giveWay()
+			if o.logout {
+				return joined, n.logOut(o, session)
+			}
+			if renewal = n.startRenewal(o, session); renewal == nil && events == nil {
+				return joined, errAnew
+			}
+			if renewal != nil && renewal.alone {
+				events = nil
+			}
 		case <-n.magic.Changed():
 			n.localChanged()
 			session.SetState(n.state())
@@ -175,6 +196,9 @@ func (n *node) handle(ev control.Event) error {
 
 func (n *node) registered(resp *tailcfg.RegisterResponse) (err error) {
 	n.cfg.log.Info("registered", "user", resp.Login.LoginName)
+	if err := n.keepCredential(); err != nil {
+		return err
+	}
 	if n.id, err = n.id.accepted(n.cfg.store); err != nil {
 		return err
 	}
@@ -187,11 +211,15 @@ func (n *node) registered(resp *tailcfg.RegisterResponse) (err error) {
 	return nil
 }
 
-// needsLogin says where a person must sign in. The program is likely to open
-// that address, so it must be that of a web page.
+// needsLogin says where a person must sign in. A renewal that ends there is of
+// an earlier run, or of an AuthKey that is empty by now: the key of before is
+// good.
 func (n *node) needsLogin(page string) error {
-	if u, err := url.Parse(page); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return fmt.Errorf("the coordinator asks for a login at %q, which is no web page", page)
+	if n.id.renewing() {
+		return n.revert()
+	}
+	if err := checkPage(page); err != nil {
+		return err
 	}
 	n.forgetMap()
 	known := n.view.load().authURL == page

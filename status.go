@@ -25,13 +25,15 @@ const (
 	StateNeedsApproval State = "needs approval" // an admin must approve the node
 	StateRunning       State = "running"        // a member, with a network map
 	StateFailed        State = "failed"         // given up, see Status.Err; Up tries again
+	StateLoggedOut     State = "logged out"     // by Logout; Up joins again
 	StateClosed        State = "closed"
 )
 
 // Status describes a node and its peers at one moment.
 type Status struct {
 	State State
-	// AuthURL is the page to open in StateNeedsLogin.
+	// AuthURL is the page to open in StateNeedsLogin, and during
+	// [Server.Reauth].
 	AuthURL string
 	// Err is why the node failed, or the last problem on the way; nil while
 	// it is running.

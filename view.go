@@ -19,9 +19,9 @@ type view struct {
 	state   State
 	netMap  *netmap.Map // never nil in StateRunning; nil before the first one, and after the end
 	relay   magicsock.Local
-	authURL string // in StateNeedsLogin
+	authURL string // in StateNeedsLogin, and for a renewal in StateRunning
 	expired bool   // the node was a member until its key expired
-	err     error  // in StateFailed the reason, before StateRunning the last problem
+	err     error  // in StateFailed and StateLoggedOut the reason, before StateRunning the last problem
 	lost    error  // in StateRunning why the coordinator is not heard; nil while it is
 	// heard is when the coordinator last stood by netMap, if that was in an
 	// earlier run of the program; zero once it has answered in this one.
@@ -48,7 +48,7 @@ func (v view) up(patient bool) (bool, error) {
 	switch v.state {
 	case StateRunning:
 		return true, nil
-	case StateFailed:
+	case StateFailed, StateLoggedOut:
 		return false, v.err
 	case StateClosed:
 		return false, net.ErrClosed
