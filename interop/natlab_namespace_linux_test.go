@@ -78,8 +78,13 @@ func (ns *namespace) feed(t *testing.T, commands, program string, args ...string
 	}
 }
 
-// start starts a program in the namespace.
+// start starts a program in the namespace. It ends when the namespace's thread
+// does, which is with the test, however that ends.
 func (ns *namespace) start(cmd *exec.Cmd) (err error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	ns.run(func() { err = cmd.Start() })
 	return err
 }

@@ -94,8 +94,9 @@ func (d *tailscaled) does(t *testing.T, args ...string) string {
 	if err == nil {
 		err = cmd.Wait()
 	}
-	t.Logf("%s: tailscale %s\n%s%s", d.name, strings.Join(args, " "), stdout.Bytes(), stderr.Bytes())
-	check(t, "it ends well", err)
+	if err != nil {
+		t.Fatalf("%s: tailscale %s: %v: %s%s", d.name, strings.Join(args, " "), err, stdout.Bytes(), stderr.Bytes())
+	}
 	return stdout.String()
 }
 
@@ -135,18 +136,28 @@ func (d *tailscaled) member(t *testing.T) Member {
 func (d *tailscaled) nc(t *testing.T, host, port string) {
 	t.Helper()
 	line := "by nc to " + host + "\n"
-	stdin, typed := io.Pipe()
-	cmd := d.tailscale(within(t, 30*time.Second), "nc", host, port)
-	out := output{also: io.Discard}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &out
-	check(t, "nc starts", d.host.start(cmd))
-	go io.WriteString(typed, line)
+	cmd, stdin, printed := d.startNC(t, host, port)
+	_, err := io.WriteString(stdin, line)
+	check(t, "nc is given a line", err)
 	eventually(t, d.name+" reaches port "+port+" of "+host, func(context.Context) error {
-		if got := out.String(); got != line {
+		if got := printed.String(); got != line {
 			return errors.New("nc prints: " + got)
 		}
 		return nil
 	})
-	typed.Close() // and so it ends
+	stdin.Close() // and so it ends
 	check(t, "nc ends", cmd.Wait())
+}
+
+// startNC starts the command that connects to a port, which ends when its
+// standard input or the connection does.
+func (d *tailscaled) startNC(t *testing.T, host, port string) (cmd *exec.Cmd, stdin io.WriteCloser, printed *output) {
+	t.Helper()
+	cmd = d.tailscale(within(t, 30*time.Second), "nc", host, port)
+	printed = &output{also: io.Discard}
+	cmd.Stdout, cmd.Stderr = printed, printed
+	stdin, err := cmd.StdinPipe()
+	check(t, "nc has an input", err)
+	check(t, "nc starts", d.host.start(cmd))
+	return cmd, stdin, printed
 }
