@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/meshnet-go/meshnet/internal/control"
 	"github.com/meshnet-go/meshnet/key"
@@ -44,10 +45,23 @@ func (n *node) fetchControlKey(ctx context.Context) (key.MachinePublic, error) {
 			return shown, err
 		}
 		n.cfg.log.Warn("cannot reach the coordinator; trying again", "err", err)
+		err = judgeControlURL(n.cfg.controlURL.String(), err)
 		n.view.update(func(v *view) { v.trouble(err) })
-		if !pause(ctx, retry.Next()) {
+		if !n.pauseForRetry(ctx, retry.Next()) {
 			return key.MachinePublic{}, ctx.Err()
 		}
+	}
+}
+
+// pauseForRetry is pause, which a call of Up ends.
+func (n *node) pauseForRetry(ctx context.Context, d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	select {
+	case <-n.retry:
+		return true
+	case <-ctx.Done():
+		return ctx.Err() == context.DeadlineExceeded
 	}
 }
 

@@ -1,6 +1,7 @@
 package meshnet
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -48,6 +49,8 @@ func (v view) notUp() string {
 		return "The node has logged out. Call Up to join the mesh again."
 	case v.state == StateFailed:
 		return fmt.Sprintf("The node is not in the mesh: %v. When that is mended, call Up.", v.err)
+	case errors.As(v.err, new(*ControlURLError)):
+		return fmt.Sprintf("The node is not in the mesh: %v. It is tried again.", v.err)
 	case v.err != nil:
 		return fmt.Sprintf("The coordinator cannot be reached, and is tried again: %v. Check ControlURL and the network.", v.err)
 	}

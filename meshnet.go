@@ -206,8 +206,9 @@ func (s *Server) start() (*node, error) {
 // Up returns at once when waiting is of no use: with a [*RefusedError] when the
 // coordinator refuses the node, with a [*NeedsLoginError] when a person must
 // sign in and OnAuthURL is nil, with [ErrTailnetLock], with
-// [ErrControlKeyChanged], or with [net.ErrClosed]. After such an error another
-// call of Up tries again. Otherwise it waits for a coordinator that cannot be
+// [ErrControlKeyChanged], with a [*ControlURLError] when ControlURL is wrong or
+// the coordinator's certificate is not trusted, or with [net.ErrClosed]. After
+// such an error another call of Up tries again. Otherwise it waits for a coordinator that cannot be
 // reached and for an admin who must approve the node. When ctx ends
 // first, the error wraps ctx's and says what kept the node.
 //

@@ -154,14 +154,18 @@ func (n *node) close() {
 	}
 }
 
-// retryLogin makes a node that has failed, or logged out, try again. It is no
-// longer so when retryLogin returns, so that whoever waits then waits for the new
-// attempt.
+// retryLogin makes a node that has failed, or logged out, try again, and one that
+// has found no coordinator do so at once. It is no longer so when retryLogin
+// returns, so that whoever waits then waits for the new attempt.
 func (n *node) retryLogin() {
 	n.view.update(func(v *view) {
-		if v.state == StateFailed || v.state == StateLoggedOut {
-			*v = view{state: StateStarting, expired: v.expired}
-			n.retry <- struct{}{} // run has taken the one of the failure before
+		if _, err := v.up(true); err == nil || v.state == StateClosed {
+			return
+		}
+		*v = view{state: StateStarting, expired: v.expired}
+		select {
+		case n.retry <- struct{}{}:
+		default: // run has not taken the one of a call before
 		}
 	})
 }

@@ -48,6 +48,11 @@ func (v view) up(patient bool) (bool, error) {
 	switch v.state {
 	case StateRunning:
 		return true, nil
+	case StateStarting:
+		var wrong *ControlURLError
+		if errors.As(v.err, &wrong) {
+			return false, v.err
+		}
 	case StateFailed, StateLoggedOut:
 		return false, v.err
 	case StateClosed:

@@ -104,12 +104,12 @@ func TestFetchServerKeyFails(t *testing.T) {
 		{"no HTTP", "SSH-2.0-OpenSSH\r\n", "malformed HTTP"},
 		{"not there", "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nno!\x1b\n", `404 Not Found: "no!\x1b"`},
 		{"redirect", "HTTP/1.1 302 Found\r\nLocation: https://b.example/key\r\nContent-Length: 0\r\n\r\n", `sends us to "https://b.example/key"`},
-		{"empty", page(""), "not that of a coordinator"},
-		{"a page", page("<html>"), "not that of a coordinator"},
-		{"a key of another kind", page(`{"publicKey":"` + testNode.String() + `"}`), "not that of a coordinator"},
-		{"no key", page(`{}`), "it has none"},
-		{"a zero key", page(`{"publicKey":"` + key.MachinePublic{}.String() + `"}`), "it has none"},
-		{"endless", page(`{"x":"` + strings.Repeat("x", 1<<20)), "not that of a coordinator"},
+		{"empty", page(""), "makes no sense"},
+		{"a page", page("<html>"), "makes no sense"},
+		{"a key of another kind", page(`{"publicKey":"` + testNode.String() + `"}`), "makes no sense"},
+		{"no key", page(`{}`), "it has no key"},
+		{"a zero key", page(`{"publicKey":"` + key.MachinePublic{}.String() + `"}`), "it has no key"},
+		{"endless", page(`{"x":"` + strings.Repeat("x", 1<<20)), "makes no sense"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -20,6 +20,10 @@ var (
 	ErrTailnetLock = errors.New("the tailnet is locked, and the node key is not signed")
 )
 
+// ErrNotCoordinator means that something answers at the URL that is no
+// coordinator. [FetchServerKey] returns it.
+var ErrNotCoordinator = errors.New("there is no coordinator")
+
 // RefusedError is the coordinator's answer to a node that it will not have, for
 // instance because its auth key is unknown, used up or expired. It ends a
 // session.

@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,7 +21,8 @@ const (
 
 // FetchServerKey asks the coordinator for its key, which is what all trust in
 // it rests on. With an https:// URL its certificate vouches for the key; with
-// http:// nothing does, and the caller better remembers what it got.
+// http:// nothing does, and the caller better remembers what it got. The error
+// is [ErrNotCoordinator] when something else answers there.
 func FetchServerKey(ctx context.Context, cfg Config) (key.MachinePublic, error) {
 	k, err := fetchServerKey(ctx, &cfg)
 	if err != nil {
@@ -50,19 +50,27 @@ func fetchServerKey(ctx context.Context, cfg *Config) (k key.MachinePublic, err 
 func readServerKey(resp *http.Response) (k key.MachinePublic, err error) {
 	if to := resp.Header.Get("Location"); to != "" {
 		// Following it could lose the protection of TLS unnoticed.
-		return k, fmt.Errorf("it sends us to %q: if that is right, use it as the URL", to)
+		return k, fmt.Errorf("%w: it sends us to %q", ErrNotCoordinator, to[:min(len(to), maxErrorText)])
 	}
 	if resp.StatusCode != http.StatusOK {
-		return k, readStatusError(resp)
+		err := readStatusError(resp)
+		if refusal(err) != nil {
+			return k, fmt.Errorf("%w: %w", ErrNotCoordinator, err)
+		}
+		return k, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxKeyBody))
+	if err != nil {
+		return k, err
 	}
 	var answer struct {
 		PublicKey key.MachinePublic `json:"publicKey"`
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxKeyBody)).Decode(&answer); err != nil {
-		return k, fmt.Errorf("its answer is not that of a coordinator: %w", err)
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return k, fmt.Errorf("%w: its answer makes no sense: %w", ErrNotCoordinator, err)
 	}
 	if answer.PublicKey.IsZero() {
-		return k, errors.New("it has none")
+		return k, fmt.Errorf("%w: it has no key", ErrNotCoordinator)
 	}
 	return answer.PublicKey, nil
 }
