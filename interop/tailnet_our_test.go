@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/meshnet-go/meshnet/coord"
+	"github.com/meshnet-go/meshnet/derp/derpmap"
 )
 
 // ownTailnet is a tailnet whose coordinator and relay are ours.
@@ -20,8 +21,14 @@ type ownTailnet struct {
 // ourTailnet starts our coordinator with our relay.
 func ourTailnet(t *testing.T) *ownTailnet {
 	t.Helper()
-	const suffix = "mesh.test"
 	relays, restartRelay := ourRestartingRelay(t)
+	return ourTailnetOn(t, relays, restartRelay)
+}
+
+// ourTailnetOn starts one with relays that are there.
+func ourTailnetOn(t *testing.T, relays *derpmap.Map, restartRelay func()) *ownTailnet {
+	t.Helper()
+	const suffix = "mesh.test"
 	n := &ownTailnet{
 		config: coord.Config{
 			Domain:  suffix,
