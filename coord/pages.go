@@ -83,15 +83,62 @@ func (p pages) Node(id int64) (*web.Node, error) {
 		case len(n.Peers) == maxShownPeers:
 			n.MorePeers++
 		default:
-			n.Peers = append(n.Peers, web.Peer{ID: int64(is.ID), Name: is.Name, Online: is.online()})
+			n.Peers = append(n.Peers, web.PathTo{Peer: showPeer(is)})
 		}
 	}
+	p.addPaths(&n)
 	names := now.names()
 	for _, r := range v.view.Rules() {
 		n.Rules = append(n.Rules, names.showRule(r))
 	}
 	return &n, nil
 }
+
+// addPaths tells of each peer how the node and it reach each other, as far as
+// that is known.
+func (p pages) addPaths(n *web.Node) {
+	for _, path := range p.pathsNow(n.ID) {
+		shown := p.showPath(path)
+		other := shown.From
+		if other.ID == n.ID {
+			other = shown.To
+		}
+		if i := slices.IndexFunc(n.Peers, func(p web.PathTo) bool { return p.ID == other.ID }); i >= 0 {
+			n.Peers[i].Path = &shown
+		}
+	}
+}
+
+func (p pages) Paths() *web.Paths {
+	shown := &web.Paths{Domain: p.domain}
+	for _, path := range p.pathsNow() {
+		shown.Pairs = append(shown.Pairs, p.showPath(path))
+	}
+	shown.More = len(shown.Pairs) == maxSurveyed
+	return shown
+}
+
+// showPath returns what pages show of a path.
+func (p pages) showPath(path Path) web.Path {
+	now := p.current.Load()
+	shown := web.Path{State: string(path.State), Latency: path.Latency, Measured: path.Measured, Err: path.Err}
+	for id, peer := range map[int64]*web.Peer{path.From: &shown.From, path.To: &shown.To} {
+		if n := now.find(tailcfg.NodeID(id)); n != nil {
+			*peer = showPeer(n)
+		}
+	}
+	switch {
+	case path.Direct.IsValid():
+		shown.Via = path.Direct.String()
+	case path.PeerRelay != "":
+		shown.Via = path.PeerRelay
+	case path.Relay != 0:
+		shown.Via = now.regionName(path.Relay)
+	}
+	return shown
+}
+
+func showPeer(n *node) web.Peer { return web.Peer{ID: int64(n.ID), Name: n.Name, Online: n.online()} }
 
 func (p pages) Login(ctx context.Context, id string) (*web.Login, error) {
 	return decide(ctx, p.Server, func(now time.Time, st *state) (*web.Login, error) {

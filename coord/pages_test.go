@@ -268,3 +268,37 @@ func TestAuthenticator(t *testing.T) {
 		b.shows("the administrator", "alice", `name="token"`)
 	})
 }
+
+// The page of paths finds out while it is looked at, and shows what it has found.
+func TestPathsPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := serve(t, Config{})
+		b := ts.signedIn()
+		b.open("/admin/paths")
+		b.shows("a tailnet without nodes", "There are no two nodes online")
+		authKey := ts.reusable(AuthKeyOptions{})
+		but3 := func(p *tailcfg.PingRequest) *tailcfg.PingResponse {
+			if p.IP == netip.MustParseAddr("100.64.0.3") {
+				return relayed(p)
+			}
+			return direct(p)
+		}
+		for _, how := range []func(*tailcfg.PingRequest) *tailcfg.PingResponse{but3, but3, relayed} {
+			m := ts.machine()
+			m.join("n", authKey)
+			s := m.stream("zstd")
+			s.frame("the first frame")
+			m.answerAsks(s, how)
+		}
+		b.open("/admin/paths")
+		b.shows("before anything is known", "3 not measured yet", "<svg", `http-equiv="refresh"`)
+		time.Sleep(3 * surveyPatience)
+		b.open("/admin/paths")
+		time.Sleep(surveyPatience)
+		b.open("/admin/paths")
+		b.shows("the paths", "direct</strong>", "relayed</strong>", "192.0.2.1:41641", "20.0 ms", "90.0 ms", `<line class="direct"`, `<line class="relayed"`,
+			`href="/admin/node/3"`, "0 not measured yet")
+		b.open("/admin/node/1")
+		b.shows("a node", "192.0.2.1:41641", "20.0 ms")
+	})
+}

@@ -72,6 +72,14 @@ func (s *Server) Paths(ctx context.Context, of ...int64) ([]Path, error) {
 	}
 }
 
+// pathsNow returns what is known now of the same pairs as Paths, and has more
+// found out for those who ask again soon.
+func (s *Server) pathsNow(of ...int64) []Path {
+	pairs := s.current.Load().pairs(of)
+	s.surveys.want(time.Now(), pairs)
+	return s.paths(pairs)
+}
+
 // pairs returns pairs of nodes that are online and see each other, those of the
 // nodes with these IDs or all, as many as there may be.
 func (s *snapshot) pairs(of []int64) (pairs []pair) {

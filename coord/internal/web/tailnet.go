@@ -39,16 +39,22 @@ type Node struct {
 	Endpoints []string
 	Latency   []Latency // to relays, as the node reports it
 	Routes    []Route
-	Peers     []Peer // whom it sees, and who sees it
-	MorePeers int    // not shown
-	Rules     []Rule // who may reach it, and where
+	Peers     []PathTo // whom it sees, and who sees it
+	MorePeers int      // not shown
+	Rules     []Rule   // who may reach it, and where
 }
 
 // Peer is a node that another one sees.
 type Peer struct {
 	ID     int64
-	Name   string
+	Name   string // short
 	Online bool
+}
+
+// PathTo is a peer, and how a node and it reach each other.
+type PathTo struct {
+	Peer
+	Path *Path // nil: there is nothing to be known
 }
 
 // Latency is that of a relay.

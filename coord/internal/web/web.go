@@ -6,6 +6,7 @@
 //	POST /login/{id}
 //	GET  /admin/           the tailnet
 //	GET  /admin/node/{id}  one node
+//	GET  /admin/paths      who talks to whom, and how
 //	GET  /admin/signin     asks for the secret of the administrator
 //	POST /admin/signin
 //	POST /admin/signout
@@ -35,6 +36,8 @@ type Coordinator interface {
 	Secrets() Secrets
 	Tailnet(ctx context.Context, search string) (*Tailnet, error)
 	Node(id int64) (*Node, error)
+	// Paths returns what is known now, and has more found out.
+	Paths() *Paths
 	Login(ctx context.Context, id string) (*Login, error)
 	Approve(ctx context.Context, id, user string) error
 	Reject(ctx context.Context, id string) error
@@ -81,6 +84,7 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("POST /admin/signout", h.signOut)
 	mux.HandleFunc("GET /admin/{$}", h.signedIn(h.tailnet))
 	mux.HandleFunc("GET /admin/node/{id}", h.signedIn(h.node))
+	mux.HandleFunc("GET /admin/paths", h.signedIn(h.paths))
 	mux.HandleFunc("GET /login/{id}", h.signedIn(h.login))
 	mux.HandleFunc("POST /login/{id}", h.signedIn(h.decide))
 	h.mux = http.NewCrossOriginProtection().Handler(mux)
@@ -157,5 +161,5 @@ func (h *handler) node(w http.ResponseWriter, r *http.Request, a *admin) {
 		h.fail(w, a, err)
 		return
 	}
-	h.show(w, http.StatusOK, "node.html", page{Title: n.Name, Admin: a, Refresh: 10, Content: n})
+	h.show(w, http.StatusOK, "node.html", page{Title: n.Name, Admin: a, Refresh: livePeriod, Content: n})
 }
