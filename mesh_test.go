@@ -36,7 +36,7 @@ type mesh struct {
 	coord   *coord.Server
 	authKey string
 	nodes   []*Server     // that came up
-	log     *lockedBuffer // of all nodes, at debug level
+	log     *lockedBuffer // of coordinator, relay and all nodes, at debug level
 
 	control, relay         service
 	controlAddr, relayAddr string
@@ -67,7 +67,8 @@ func newMesh(t testing.TB, adjust func(*coord.Config)) *mesh {
 	m.startRelay()
 	port := m.port(m.relayAddr)
 	m.cfg = coord.Config{
-		Store: coord.NewMemoryStore(), // the same for a coordinator that is started anew
+		Logger: m.logger("coordinator"),
+		Store:  coord.NewMemoryStore(), // the same for a coordinator that is started anew
 		DERPMap: &derpmap.Map{OmitDefaultRegions: true, Regions: map[int]*derpmap.Region{900: {
 			RegionID: 900, RegionCode: "test", RegionName: "Test",
 			Nodes: []*derpmap.Node{{Name: "900a", RegionID: 900, HostName: "127.0.0.1", CertName: certName, DERPPort: port, STUNPort: -1}},
@@ -88,7 +89,7 @@ func newMesh(t testing.TB, adjust func(*coord.Config)) *mesh {
 }
 
 func (m *mesh) startRelay() {
-	relay := derp.NewServer(derp.ServerConfig{})
+	relay := derp.NewServer(derp.ServerConfig{Logger: m.logger("relay")})
 	ln := m.listen(&m.relayAddr)
 	m.relay = serve(tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{m.relayCert}}), relay, relay)
 }
@@ -137,10 +138,15 @@ func (m *mesh) server(name string) *Server {
 			Interfaces: func() ([]netip.Prefix, error) { return []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}, nil },
 			Gateway:    func() (netip.Addr, bool) { return netip.Addr{}, false },
 		},
-		Logger: slog.New(slog.NewTextHandler(m.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name),
+		Logger: m.logger(name),
 	}
 	m.t.Cleanup(func() { s.Close() })
 	return s
+}
+
+// logger writes all that somebody has to say into the mesh's log.
+func (m *mesh) logger(name string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(m.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
 }
 
 // up returns a node of the mesh that is up, and that those that came up before

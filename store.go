@@ -3,6 +3,7 @@ package meshnet
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -37,6 +38,9 @@ type memoryStore struct {
 	mu     sync.Mutex
 	values map[string][]byte
 }
+
+// Format implements [fmt.Formatter]: no verb shows what is stored.
+func (m *memoryStore) Format(f fmt.State, _ rune) { io.WriteString(f, "[memory store]") }
 
 func (m *memoryStore) Load(name string) ([]byte, error) {
 	m.mu.Lock()

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
-	"strings"
 	"testing"
 
 	"golang.org/x/net/nettest"
@@ -246,39 +245,4 @@ func TestRestarts(t *testing.T) {
 	m.relay.stop()
 	m.startRelay()
 	again("after the relay's restart")
-}
-
-// TestNoSecretInTheLog runs a mesh at debug level and looks for every secret
-// there is.
-func TestNoSecretInTheLog(t *testing.T) {
-	m := newMesh(t, nil)
-	a, b := m.up("a"), m.up("b")
-	echo(t, b, "tcp")
-	conn, err := a.Dial(testCtx(t), "tcp", "b:7")
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	bad := m.server("bad")
-	bad.AuthKey = "meshkey-secret-but-wrong"
-	bad.Up(testCtx(t))
-	secrets := map[string]string{"the auth key": m.authKey, "a wrong auth key": bad.AuthKey}
-	for _, s := range []*Server{a, b} {
-		id, err := loadIdentity(s.Store)
-		if err != nil {
-			t.Fatal(err)
-		}
-		secrets[s.Hostname+"'s node key"] = strings.TrimPrefix(id.node.Secret(), "privkey:")
-		secrets[s.Hostname+"'s machine key"] = strings.TrimPrefix(id.machine.Secret(), "privkey:")
-		s.Close()
-	}
-	log := m.log.String()
-	if len(log) == 0 {
-		t.Fatal("there is no log")
-	}
-	for what, secret := range secrets {
-		if strings.Contains(strings.ToLower(log), strings.ToLower(secret)) {
-			t.Errorf("%s is in the log", what)
-		}
-	}
 }

@@ -2,6 +2,8 @@ package coord
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"iter"
 	"maps"
 	"slices"
@@ -20,6 +22,10 @@ type memoryStore struct {
 	revision int64
 	feed     feed.Feed[[]Entry]
 }
+
+// Format implements [fmt.Formatter]: no verb shows what is stored, which includes
+// the coordinator's key.
+func (m *memoryStore) Format(f fmt.State, _ rune) { io.WriteString(f, "[memory store]") }
 
 func (m *memoryStore) Follow(ctx context.Context) ([]Entry, iter.Seq2[[]Entry, error], error) {
 	m.mu.Lock()
