@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -136,6 +137,14 @@ func TestSubnetRouter(t *testing.T) {
 	m.approve(router, "192.168.77.0/24 2001:db8:77::/48")
 	leads(t, visitor, "192.168.77.5")
 	leads(t, visitor, "2001:db8:77::5")
+	if got := router.Status().Self.Routes; len(got) != 2 {
+		t.Errorf("the router's status has the routes %v", got)
+	}
+	for srv, want := range map[*Server]int{visitor: 2, other: 0} {
+		if i := slices.IndexFunc(srv.Status().Peers, router.is); i < 0 || len(srv.Status().Peers[i].Routes) != want {
+			t.Errorf("the status of %s has the peers %+v", srv.Hostname, srv.Status().Peers)
+		}
+	}
 	for _, network := range []string{"tcp", "udp"} {
 		for _, address := range []string{"192.168.77.5:80", "[2001:db8:77::5]:80", "192.168.77.6:7"} {
 			if got, want := answer(t, visitor, network, address, "hello"), address+": hello"; got != want {

@@ -67,16 +67,25 @@ func isDefault(p netip.Prefix) bool { return p.Bits() == 0 }
 // addresses with their networks.
 func (r routes) local(self *tailcfg.Node, lan []netip.Prefix) []netip.Prefix {
 	local := slices.Clone(self.Addresses)
-	for _, p := range r.advertise {
-		switch {
-		case !slices.Contains(self.AllowedIPs, p):
-		case isDefault(p):
+	for _, p := range r.approved(self) {
+		if isDefault(p) {
 			local = append(local, internet(p.Addr().Is4(), lan)...)
-		default:
+		} else {
 			local = append(local, p)
 		}
 	}
 	return local
+}
+
+// approved returns those of the routes that we advertise that the coordinator
+// has approved.
+func (r routes) approved(self *tailcfg.Node) (approved []netip.Prefix) {
+	for _, p := range r.advertise {
+		if slices.Contains(self.AllowedIPs, p) {
+			approved = append(approved, p)
+		}
+	}
+	return approved
 }
 
 // notInternet are addresses of IPv4 that mean something else in every network,
@@ -141,6 +150,17 @@ func (r routes) accepts(p *tailcfg.Node, offered netip.Prefix, exit *tailcfg.Nod
 		return exit != nil && exit.ID == p.ID
 	}
 	return r.accept
+}
+
+// through returns the routes through a peer that the user accepts.
+func (r routes) through(m *netmap.Map, p *tailcfg.Node) (through []netip.Prefix) {
+	exit, _ := r.exit(m)
+	for _, offered := range p.AllowedIPs {
+		if !slices.Contains(p.Addresses, offered) && r.accepts(p, offered, exit) {
+			through = append(through, offered)
+		}
+	}
+	return through
 }
 
 // to returns the peer through which packets to an address go: the one whose

@@ -57,6 +57,10 @@ type PeerStatus struct {
 	Addresses []netip.Addr
 	User      string   // login name of the owner; empty for a tagged node
 	Tags      []string // such as "tag:web"
+	// Routes are the addresses behind a peer that are reached through it: what
+	// AcceptRoutes and ExitNode accept. Of this node they are the advertised ones
+	// that the coordinator has approved.
+	Routes []netip.Prefix
 	// Online is whether the node is connected to the coordinator, as far as
 	// the coordinator says.
 	Online   bool
@@ -115,6 +119,7 @@ func (n *node) describeView(v view) *Status {
 	}
 	s.Domain = m.Domain
 	s.Self = describe(m, m.Self, now)
+	s.Self.Routes = n.cfg.routes.approved(m.Self)
 	counters, err := n.wg.Stats()
 	if err != nil {
 		n.cfg.log.Debug("reading WireGuard's counters", "err", err)
@@ -123,6 +128,7 @@ func (n *node) describeView(v view) *Status {
 	for i, p := range m.Peers {
 		s.Peers[i] = describe(m, p, now)
 		n.describeWay(&s.Peers[i], m, p)
+		s.Peers[i].Routes = n.cfg.routes.through(m, p)
 		c := counters[p.Key]
 		s.Peers[i].BytesSent, s.Peers[i].BytesReceived, s.Peers[i].LastHandshake = int64(c.TxBytes), int64(c.RxBytes), c.LastHandshake
 	}
