@@ -17,7 +17,7 @@ check: deps fmt vet staticcheck tidy cross test quickstart interop
 # machines.
 PROGRAMS = gcc:gcc gcc:libc6-dev curl:curl ssh:openssh-client sshd:openssh-server nc.openbsd:netcat-openbsd \
 	proxychains4:proxychains4 socksify:dante-client inetutils-ftp:inetutils-ftp drill:ldnsutils \
-	miniupnpd:miniupnpd-nftables nft:nftables ip:iproute2 zsh:zsh fish:fish
+	miniupnpd:miniupnpd-nftables nft:nftables ip:iproute2 zsh:zsh fish:fish ping:iputils-ping iperf3:iperf3 tshark:tshark
 deps:
 	@PATH=$$PATH:/usr/sbin; missing=$$( \
 		for p in $(PROGRAMS); do command -v $${p%:*} >/dev/null || echo $${p#*:}; done; \

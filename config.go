@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.zx2c4.com/wireguard/tun"
+
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -30,6 +32,7 @@ type config struct {
 	advertiseTags []string
 	routes        routes
 	router        *Router
+	tun           tun.Device
 	fallbacks     *fallbacks
 	log           *slog.Logger
 	onAuthURL     func(url string)
@@ -53,6 +56,7 @@ func (s *Server) config() (config, error) {
 		store:         s.Store,
 		advertiseTags: slices.Clone(s.AdvertiseTags),
 		router:        s.Router,
+		tun:           s.Tun,
 		fallbacks:     &s.fallbacks,
 		log:           s.Logger,
 		onAuthURL:     s.OnAuthURL,
@@ -71,6 +75,9 @@ func (s *Server) config() (config, error) {
 	}
 	if cfg.log == nil {
 		cfg.log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.tun != nil && cfg.router != nil {
+		return config{}, errors.New("Router is for a node without Tun: behind a TUN device the host's kernel is the router")
 	}
 	if s.Pair != nil {
 		return cfg, s.checkPair()

@@ -2,6 +2,7 @@ package meshnet
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/meshnet-go/meshnet/internal/magicsock"
 	"github.com/meshnet-go/meshnet/internal/netmon"
@@ -29,11 +30,18 @@ func (h *hostNet) close() {
 	h.mapper.Close()
 }
 
-// host returns what magicsock wants to know.
-func (h *hostNet) host() magicsock.Host {
+// host returns what magicsock wants to know. Our addresses in the mesh, which
+// are the host's too in TUN mode, are no place where peers could find us.
+func (h *hostNet) host(v view) magicsock.Host {
+	var inside []netip.Addr
+	if v.netMap != nil {
+		inside = addrs(v.netMap.Self)
+	}
 	host := magicsock.Host{Mapped: h.mapper.Mapping()}
 	for _, p := range h.monitor.State().Addrs {
-		host.Addrs = append(host.Addrs, p.Addr())
+		if !slices.Contains(inside, p.Addr()) {
+			host.Addrs = append(host.Addrs, p.Addr())
+		}
 	}
 	return host
 }

@@ -34,6 +34,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"golang.zx2c4.com/wireguard/tun"
 )
 
 // A Server is one node of a mesh. Its exported fields are read at the first
@@ -141,6 +143,26 @@ type Server struct {
 	// Router takes what peers send through this node to where it goes. Nil
 	// leaves it to the fallback handlers, and what these do not want is refused.
 	Router *Router
+
+	// Tun puts the mesh on a network interface of the host, so that every program
+	// there uses it; tun.CreateTUN of golang.zx2c4.com/wireguard/tun makes one,
+	// which takes root. The caller gives it the addresses of [Server.IPs], an MTU
+	// of 1280, and routes: see examples/tun. The Server owns the device once it is
+	// started, and closes it. What the mesh's policy does not allow never gets to
+	// the host.
+	//
+	// There is no TCP/IP stack in the process then: [Server.Dial],
+	// [Server.Listen] and [Server.ListenPacket] go through the host's, by sockets
+	// bound to the device, which only Linux has; elsewhere they are an error. To
+	// dial itself the node needs package net. Connections to ports where nobody
+	// listens, and to AdvertiseRoutes, are the host's too: fallback handlers are
+	// not asked, and a Router is an error. [Server.Shutdown] waits until
+	// connections have been closed; what the kernel has not delivered by then is
+	// lost.
+	//
+	// A default route into the device, for ExitNode, would lead the node's own
+	// packets back into it, unless Underlay has sockets that keep clear of it.
+	Tun tun.Device
 
 	// Logger receives the log; nil is silent. Keys are never logged.
 	Logger *slog.Logger

@@ -33,14 +33,14 @@ type node struct {
 	view  *published[view]
 	ready chan struct{} // closed by run when the node is a member for the first time
 
-	stack *netstack.Stack
+	stack stack
 	tun   *tunwrap.Device
 	ping  *ping.Device
 	wg    *wg.Device
 	magic *magicsock.Conn
 	host  *hostNet
 
-	passage *passage   // serves what nobody listens for
+	passage *passage   // serves what nobody listens for; nil in TUN mode
 	maps    *mapKeeper // nil when the node has no next run
 
 	retry   chan struct{} // asks run to try again after a failure; holds one
@@ -84,13 +84,19 @@ func newNode(cfg config) (*node, error) {
 }
 
 func (n *node) makeParts() (err error) {
-	n.stack, err = netstack.New(netstack.Config{MTU: overlayMTU, Logger: n.cfg.log, Transit: len(n.cfg.routes.advertise) > 0})
-	if err != nil {
-		return err
+	var own *netstack.Stack
+	if n.cfg.tun != nil {
+		n.stack = newHostStack(n.cfg.tun)
+	} else {
+		own, err = netstack.New(netstack.Config{MTU: overlayMTU, Logger: n.cfg.log, Transit: len(n.cfg.routes.advertise) > 0})
+		if err != nil {
+			return err
+		}
+		n.stack = own
 	}
 	n.magic = magicsock.New(n.magicConfig())
 	n.host = newHostNet(n.cfg)
-	n.magic.SetHost(n.host.host())
+	n.magic.SetHost(n.host.host(n.view.load()))
 	n.tun = tunwrap.New(n.stack.Tun(), n.stack.Inject)
 	n.ping = ping.New(n.tun, n.stack.Inject)
 	n.wg, err = wg.New(n.ping, n.magic.Bind(), n.cfg.log)
@@ -101,7 +107,9 @@ func (n *node) makeParts() (err error) {
 		n.closeParts()
 		return err
 	}
-	n.passage = newPassage(n)
+	if own != nil {
+		n.passage = newPassage(n, own)
+	}
 	return nil
 }
 
@@ -139,9 +147,7 @@ func (n *node) closeParts() {
 	}
 	n.magic.Close()
 	n.stack.Close()
-	if n.passage != nil {
-		n.passage.wait()
-	}
+	n.passage.wait()
 	n.host.close()
 }
 

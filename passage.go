@@ -9,9 +9,11 @@ import (
 )
 
 // A passage gives what peers begin, and nobody listens for, to whom it
-// concerns: a fallback handler, the Router, or nobody.
+// concerns: a fallback handler, the Router, or nobody. The nil passage is that
+// of a node in TUN mode, where the host's kernel does it.
 type passage struct {
-	node *node
+	node  *node
+	stack *netstack.Stack
 
 	updating sync.Mutex
 	running  sync.WaitGroup // but for the handlers of the user's
@@ -19,9 +21,9 @@ type passage struct {
 }
 
 // newPassage starts a passage, which ends with the stack.
-func newPassage(n *node) *passage {
+func newPassage(n *node, stack *netstack.Stack) *passage {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &passage{node: n, cancel: cancel}
+	p := &passage{node: n, stack: stack, cancel: cancel}
 	p.update()
 	p.running.Go(func() { p.serve(ctx) })
 	return p
@@ -30,21 +32,27 @@ func newPassage(n *node) *passage {
 // update has the stack offer what there is a handler for. For all else it
 // refuses connections by itself.
 func (p *passage) update() {
+	if p == nil {
+		return
+	}
 	p.updating.Lock()
 	defer p.updating.Unlock()
 	fallbacks, routed := p.node.cfg.fallbacks, p.node.cfg.router != nil
-	p.node.stack.TakeStrays(routed || fallbacks.has(netstack.NetworkTCP), routed || fallbacks.has(netstack.NetworkUDP), routed)
+	p.stack.TakeStrays(routed || fallbacks.has(netstack.NetworkTCP), routed || fallbacks.has(netstack.NetworkUDP), routed)
 }
 
 // wait ends what the Router has under way. The stack is closed already.
 func (p *passage) wait() {
+	if p == nil {
+		return
+	}
 	p.cancel()
 	p.running.Wait()
 }
 
 func (p *passage) serve(ctx context.Context) {
 	for {
-		stray, err := p.node.stack.AcceptStray()
+		stray, err := p.stack.AcceptStray()
 		if err != nil {
 			return
 		}

@@ -73,7 +73,7 @@ func (n *node) session(ctx context.Context) (joined bool, err error) {
 			n.localChanged()
 			session.SetState(n.state())
 		case <-n.host.mapper.Changed():
-			n.magic.SetHost(n.host.host())
+			n.magic.SetHost(n.host.host(n.view.load()))
 			session.SetState(n.state())
 		case <-n.host.monitor.Changed():
 			n.networkChanged()
@@ -101,7 +101,7 @@ func (n *node) attend(done <-chan struct{}) {
 		case <-n.magic.Changed():
 			n.localChanged()
 		case <-n.host.mapper.Changed():
-			n.magic.SetHost(n.host.host())
+			n.magic.SetHost(n.host.host(n.view.load()))
 		case <-n.host.monitor.Changed():
 			n.networkChanged()
 		}
@@ -121,7 +121,7 @@ func (n *node) localChanged() {
 // networkChanged lets the parts know that the host's network has changed.
 func (n *node) networkChanged() {
 	n.renewFilter()
-	n.magic.SetHost(n.host.host())
+	n.magic.SetHost(n.host.host(n.view.load()))
 	n.magic.NetworkChanged()
 	n.host.seekMapping(n.host.behindNAT, n.magic.Port())
 }
@@ -139,7 +139,7 @@ func (n *node) sessionConfig() control.SessionConfig {
 
 // state is what the coordinator, and through it every peer, is told of us.
 func (n *node) state() control.State {
-	userspace := true
+	userspace := n.cfg.tun == nil
 	local := n.magic.Local()
 	state := control.State{
 		Disco: n.disco.Public(),
