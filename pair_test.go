@@ -227,3 +227,16 @@ func TestPairWithoutHost(t *testing.T) {
 		t.Errorf("dialing gives %v, %v", c, err)
 	}
 }
+
+func TestAPairHasNoCoordinator(t *testing.T) {
+	m := newMesh(t, nil)
+	host, _ := m.pair()
+	if err := host.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for call, err := range map[string]error{"Logout": host.Logout(testCtx(t)), "Reauth": host.Reauth(testCtx(t))} {
+		if err == nil || !strings.Contains(err.Error(), "no coordinator") {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+}

@@ -76,6 +76,8 @@ func (s *Server) started() (*node, error) {
 		return nil, net.ErrClosed
 	case s.node == nil:
 		return nil, errors.New("the node is not started; call Up first")
+	case s.Pair != nil:
+		return nil, errors.New("a pair has no coordinator")
 	}
 	return s.node, nil
 }
