@@ -48,9 +48,9 @@ func count(paths []Path) map[string]int {
 
 // A picture shows nodes in a circle, and a line for each path.
 type picture struct {
-	Width, Height int
-	Dots          []dot
-	Lines         []line
+	Top, Width, Height int // what of it is to be seen
+	Dots               []dot
+	Lines              []line
 }
 
 type dot struct {
@@ -63,6 +63,7 @@ type dot struct {
 type line struct {
 	Path
 	X1, Y1, X2, Y2 int
+	X, Y           int // in the middle
 }
 
 const (
@@ -72,8 +73,12 @@ const (
 	pictureWidth  = 900 // units; names stand beside the circle
 	pictureHeight = 560
 	pictureRadius = 220
+	pictureMargin = 40 // above and below
 	textDistance  = 18
 )
+
+// Labels reports whether there is room for words on the lines.
+func (p *picture) Labels() bool { return len(p.Lines) <= 6 }
 
 // draw makes a picture of paths, or none when there is nothing to be seen or too
 // much.
@@ -93,16 +98,19 @@ func draw(paths []Path) *picture {
 		return nil
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return int(a.ID - b.ID) })
-	pic := &picture{Width: pictureWidth, Height: pictureHeight}
+	pic := &picture{Top: pictureHeight, Width: pictureWidth}
+	bottom := 0
 	at := make(map[int64]dot)
 	for i, peer := range peers {
 		d := place(peer, 2*math.Pi*float64(i)/float64(len(peers)))
 		at[peer.ID] = d
 		pic.Dots = append(pic.Dots, d)
+		pic.Top, bottom = min(pic.Top, d.Y-pictureMargin), max(bottom, d.Y+pictureMargin)
 	}
+	pic.Height = bottom - pic.Top
 	for _, p := range paths {
 		from, to := at[p.From.ID], at[p.To.ID]
-		pic.Lines = append(pic.Lines, line{p, from.X, from.Y, to.X, to.Y})
+		pic.Lines = append(pic.Lines, line{p, from.X, from.Y, to.X, to.Y, (from.X + to.X) / 2, (from.Y+to.Y)/2 - 6})
 	}
 	return pic
 }

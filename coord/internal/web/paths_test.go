@@ -29,7 +29,7 @@ func TestDraw(t *testing.T) {
 		places := make(map[[2]int]bool)
 		for _, d := range p.Dots {
 			places[[2]int{d.X, d.Y}] = true
-			if d.X < 0 || d.X > p.Width || d.TextY < 0 || d.TextY > p.Height {
+			if d.X < 0 || d.X > p.Width || d.TextY < p.Top || d.TextY > p.Top+p.Height {
 				t.Errorf("%d nodes: %s stands at %d, %d", n, d.Name, d.X, d.Y)
 			}
 			if outside := map[string]bool{"start": d.TextX > d.X, "end": d.TextX < d.X, "middle": d.TextY != d.Y}[d.Anchor]; !outside {
