@@ -162,3 +162,28 @@ func TestNodeDialsItself(t *testing.T) {
 	dialled.Close()
 	accepted.Close()
 }
+
+// TestFailuresAreNilInterfaces: a nil pointer in an interface is not nil, and its
+// methods panic.
+func TestFailuresAreNilInterfaces(t *testing.T) {
+	s := newMesh(t, nil).up("node")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantNil := func(call string, got any, err error) {
+		t.Helper()
+		if got != nil || err == nil {
+			t.Errorf("%s: %#v, %v", call, got, err)
+		}
+	}
+	for _, when := range []string{"running", "closed"} {
+		for _, network := range []string{"tcp", "udp", "sctp"} {
+			conn, err := s.Dial(ctx, network, "100.64.0.99:7")
+			wantNil(when+": Dial "+network, conn, err)
+		}
+		ln, err := s.Listen("tcp", "192.0.2.1:7")
+		wantNil(when+": Listen", ln, err)
+		packets, err := s.ListenPacket("udp", "192.0.2.1:7")
+		wantNil(when+": ListenPacket", packets, err)
+		s.Close()
+	}
+}
