@@ -7,9 +7,9 @@ package layers
 // policy is read by the test. A name is a folder of the module; "." is the
 // root, and "..." stands for everything below a folder.
 const policy = `
-key  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet,serve,splice,hostping}
+key  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet,serve,splice,hostping,pcapng}
 socks5  httpproxy
-internal/disco  internal/ping  internal/tailcfg  internal/noise  internal/portmap  derp
+internal/disco  internal/ping  internal/tailcfg  internal/noise  internal/portmap  internal/capture  derp
 internal/path  internal/psk  internal/netcheck  internal/filter  internal/policy  internal/relay  internal/control  coord/internal/{feed,web}
 internal/netmap  internal/wg  internal/magicsock  internal/tunwrap  coord
 coord/{boltstore,storetest}
@@ -20,7 +20,7 @@ cmd/...  examples/...  internal/layers
 
 // pure packages do no I/O, start no goroutine and read no clock: time comes in
 // as an argument.
-const pure = `key derp/derpmap internal/{stun,tsmp,dns,disco,tailcfg,path,psk,netcheck,filter,policy,netmap}`
+const pure = `key derp/derpmap internal/{stun,tsmp,dns,pcapng,disco,tailcfg,path,psk,netcheck,filter,policy,netmap}`
 
 // only says which package alone may import a module.
 const only = `gvisor.dev/gvisor internal/netstack`
