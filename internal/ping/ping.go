@@ -2,8 +2,8 @@
 // by TSMP, which the node itself answers, or by ICMP echo, which the host
 // behind it answers.
 //
-//	WireGuard ── Write ── an answer to us? told to who asked ── inner.Write
-//	WireGuard ── Read  ─────────────────────────────────────── inner.Read
+//	WireGuard ── Write ── an answer to us? who asked is told ── inner.Write
+//	WireGuard ── Read  ──────────────────────────────────────── inner.Read
 //
 // What a Device asks is 8 random bytes, which the answer repeats:
 //
@@ -35,10 +35,9 @@ const (
 	ICMP
 )
 
-// Device is a [tun.Device] that takes answers to its own questions out of what
-// goes to the inner one, which is TSMP and ICMP echo replies at most. While
-// nobody asks it costs one atomic load for a batch. Closing it closes the inner
-// one.
+// Device is a [tun.Device] that hears answers to its own questions in what goes
+// to the inner one. While nobody asks it costs one atomic load for a batch.
+// Closing it closes the inner one.
 type Device struct {
 	tun.Device
 	inject func(packet []byte)
@@ -112,43 +111,34 @@ func (d *Device) remove(t token) {
 	d.asking.Store(int32(len(d.asked)))
 }
 
-// Write passes on the packets of a batch that are no answers to us. It reorders
-// bufs, and reports all of them as written.
+// Write tells who asked of the answers in a batch, and passes on all of it: that
+// there was an answer does not matter to the packet filter, and to counters it
+// is a packet like others.
 func (d *Device) Write(bufs [][]byte, offset int) (int, error) {
-	if d.asking.Load() == 0 {
-		return d.Device.Write(bufs, offset)
-	}
-	all, rest := len(bufs), bufs[:0]
-	for _, buf := range bufs {
-		if !d.take(buf[offset:]) {
-			rest = append(rest, buf)
+	if d.asking.Load() > 0 {
+		for _, buf := range bufs {
+			d.tell(buf[offset:])
 		}
 	}
-	if len(rest) > 0 {
-		if _, err := d.Device.Write(rest, offset); err != nil {
-			return 0, err
-		}
-	}
-	return all, nil
+	return d.Device.Write(bufs, offset)
 }
 
-// take reports whether a packet is an answer to us, and tells who asked.
-func (d *Device) take(packet []byte) bool {
+// tell tells who asked, if a packet is an answer to us.
+func (d *Device) tell(packet []byte) {
 	t, src, kind, ok := answer(packet)
 	if !ok {
-		return false
+		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	q, ok := d.asked[t]
 	if !ok || q.kind != kind || q.dst != src {
-		return false
+		return
 	}
 	select {
 	case q.answered <- time.Now():
 	default: // the second copy
 	}
-	return true
 }
 
 // Close closes the inner device, and ends all questions.

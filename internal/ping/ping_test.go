@@ -94,8 +94,8 @@ func TestAsk(t *testing.T) {
 					t.Errorf("the answer takes %v, %v", took, err)
 				}
 				synctest.Wait()
-				if len(in.written) != 1 || !bytes.Equal(in.written[0], other) {
-					t.Errorf("the inner device gets %x", in.written)
+				if len(in.written) != 3 || !bytes.Equal(in.written[0], other) {
+					t.Errorf("the inner device gets %x", in.written) // answers, too
 				}
 			})
 		})
