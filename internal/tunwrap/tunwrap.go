@@ -26,6 +26,7 @@ type Device struct {
 
 	inject   func(packet []byte)
 	filter   atomic.Pointer[filter.Filter] // nil drops everything
+	taps     taps
 	counters counters
 
 	mu    sync.Mutex
@@ -54,9 +55,13 @@ func (d *Device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 		return n, err
 	}
 	var bytes uint64
+	taps := d.taps.load()
 	d.mu.Lock()
 	for i := range n {
-		d.flows.RecordOutbound(filter.Parse(bufs[i][offset : offset+sizes[i]]))
+		packet := bufs[i][offset : offset+sizes[i]]
+		parsed := filter.Parse(packet)
+		d.flows.RecordOutbound(parsed)
+		taps.see(Seen{Packet: parsed, Data: packet, Outgoing: true})
 		bytes += uint64(sizes[i])
 	}
 	d.mu.Unlock()
@@ -81,6 +86,7 @@ func (d *Device) Write(bufs [][]byte, offset int) (int, error) {
 func (d *Device) allowed(bufs [][]byte, offset int) [][]byte {
 	f := d.filter.Load()
 	allowed := bufs[:0]
+	taps := d.taps.load()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, buf := range bufs {
@@ -88,6 +94,7 @@ func (d *Device) allowed(bufs [][]byte, offset int) [][]byte {
 		parsed := filter.Parse(packet)
 		verdict := f.Check(parsed, &d.flows)
 		d.counters.received(verdict, len(packet))
+		taps.see(Seen{Packet: parsed, Data: packet, Verdict: verdict})
 		switch {
 		case tsmp.Is(packet):
 			if icmp := d.handleTSMP(packet, verdict); icmp != nil {
