@@ -40,8 +40,9 @@ type node struct {
 	magic *magicsock.Conn
 	host  *hostNet
 
-	passage *passage   // serves what nobody listens for; nil in TUN mode
-	maps    *mapKeeper // nil when the node has no next run
+	passage  *passage   // serves what nobody listens for; nil in TUN mode
+	maps     *mapKeeper // nil when the node has no next run
+	captures captures
 
 	retry   chan struct{} // asks run to try again after a failure; holds one
 	orders  chan *order   // to run; holds none
@@ -145,6 +146,7 @@ func (n *node) closeParts() {
 	if n.wg != nil {
 		n.wg.Close() // closes ping and tun, and our view of magic
 	}
+	n.captures.close()
 	n.magic.Close()
 	n.stack.Close()
 	n.passage.wait()
