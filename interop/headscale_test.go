@@ -235,6 +235,42 @@ func TestHeadscaleKnowsANodeAgain(t *testing.T) {
 	}
 }
 
+// A node renews its key while it is up, takes another auth key at a restart, and
+// gives its key back. It is the same node all the time.
+func TestHeadscaleRenews(t *testing.T) {
+	h := startHeadscale(t)
+	ts1 := h.startTsnet(t, "ts1")
+	mesh1 := h.withKey(h.newAuthKey(t, "--reusable")).startMeshnet(t, "mesh1")
+	ip4, _ := mesh1.IPs()
+	key := mesh1.key()
+	renewed := func(t *testing.T, n *meshnetNode) {
+		t.Helper()
+		now4, _ := n.IPs()
+		equal(t, "its address", now4, ip4)
+		if n.key() == key {
+			t.Error("it has the key of before")
+		}
+		key = n.key()
+		meet(t, h, n, ts1)
+	}
+	h.scenario(t, "mesh1", "headscale", "renews its key", func(t *testing.T) {
+		talks := []*talk{startTalk(t, h, ts1, mesh1)}
+		check(t, "Reauth", mesh1.Reauth(within(t, 20*time.Second)))
+		renewed(t, mesh1)
+		continueAll(t, talks)
+	})
+	h.scenario(t, "mesh1", "headscale", "another key; logs out, joins again", func(t *testing.T) {
+		again := h.nextRun(t, mesh1, h.newAuthKey(t, "--reusable"))
+		_, err := again.Up(within(t, 20*time.Second))
+		check(t, "mesh1 comes up with another key", err)
+		renewed(t, again)
+		check(t, "Logout", again.Logout(within(t, 20*time.Second)))
+		_, err = again.Up(within(t, 20*time.Second))
+		check(t, "mesh1 comes up after the logout", err)
+		renewed(t, again)
+	})
+}
+
 // Headscale does not tell a node that it has been deleted. The node finds out
 // when it connects again, and joins again if its key allows it.
 func TestHeadscaleDeletes(t *testing.T) {

@@ -163,7 +163,7 @@ func TestRestartOfANode(t *testing.T) {
 			check(t, "the first run ends", first.Close())
 
 			second := tailnet.newMeshnet(t, "mesh1")
-			second.Store = first.Store
+			second.Store, second.AuthKey = first.Store, first.AuthKey
 			_, err = second.Up(within(t, 10*time.Second))
 			check(t, "the second run comes up", err)
 			equal(t, "its key", second.key(), wantKey)
