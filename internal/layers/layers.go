@@ -14,7 +14,7 @@ internal/path  internal/psk  internal/netcheck  internal/filter  internal/policy
 internal/netmap  internal/wg  internal/magicsock  internal/tunwrap  coord
 coord/{boltstore,storetest}
 .
-meshtest
+meshtest  meshdebug
 cmd/...  examples/...  internal/layers
 `
 
