@@ -137,9 +137,7 @@ func TestSubnetRouter(t *testing.T) {
 	m.approve(router, "192.168.77.0/24 2001:db8:77::/48")
 	leads(t, visitor, "192.168.77.5")
 	leads(t, visitor, "2001:db8:77::5")
-	if got := router.Status().Self.Routes; len(got) != 2 {
-		t.Errorf("the router's status has the routes %v", got)
-	}
+	eventually(t, "the router knows that its routes are approved", func() bool { return len(router.Status().Self.Routes) == 2 })
 	for srv, want := range map[*Server]int{visitor: 2, other: 0} {
 		if i := slices.IndexFunc(srv.Status().Peers, router.is); i < 0 || len(srv.Status().Peers[i].Routes) != want {
 			t.Errorf("the status of %s has the peers %+v", srv.Hostname, srv.Status().Peers)
