@@ -3,7 +3,7 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 PLATFORMS = darwin/arm64 windows/amd64 freebsd/amd64 android/arm64 js/wasm
-MODULES = . interop
+MODULES = . otel interop
 FUZZTIME = 20s
 
 .PHONY: check deps fmt vet staticcheck tidy test cross interop quickstart fuzz soak
@@ -35,6 +35,7 @@ vet:
 # interop compares raw bytes of keys, which tailscale.com has deprecated (SA1019).
 staticcheck:
 	go run $(STATICCHECK) ./...
+	cd otel && go run $(STATICCHECK) ./...
 	cd interop && go run $(STATICCHECK) -checks inherit,-SA1019 ./...
 
 tidy:
@@ -42,6 +43,7 @@ tidy:
 
 test:
 	go test -race ./...
+	cd otel && go test -race ./...
 
 cross:
 	for p in $(PLATFORMS); do echo $$p; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go build . ./key ./derp/... ./coord/... ./internal/... || exit 1; done
