@@ -99,6 +99,7 @@ type offer struct {
 type answered struct {
 	offer  disco.OfferID
 	answer disco.KeyAnswer
+	at     time.Time
 }
 
 // New returns what is agreed with a peer of whom nothing is known.
@@ -123,6 +124,11 @@ type Output struct {
 
 // Begin says what to do with an initiation that WireGuard has for the peer.
 func (p *Peer) Begin(now time.Time) Output {
+	if now.Sub(p.answered.at) < patience {
+		// The peer has the key for its own initiation, which is on its way: another
+		// key would make that one worthless.
+		return Output{Initiation: Forget}
+	}
 	k, err := mlkem.GenerateKey768()
 	if err != nil {
 		return Output{Initiation: Forget} // it does not happen: there is no randomness
@@ -161,7 +167,7 @@ func (p *Peer) HandleOffer(now time.Time, m disco.KeyOffer) Output {
 		return Output{}
 	}
 	shared, ciphertext := theirs.Encapsulate()
-	p.answered = answered{m.ID, disco.KeyAnswer{ID: m.ID, Ciphertext: [mlkem.CiphertextSize768]byte(ciphertext)}}
+	p.answered = answered{m.ID, disco.KeyAnswer{ID: m.ID, Ciphertext: [mlkem.CiphertextSize768]byte(ciphertext)}, now}
 	p.offer, p.agrees = nil, true
 	return Output{Key: derive(shared, p.theirs, p.ours), Message: p.answered.answer, Initiation: Forget}
 }

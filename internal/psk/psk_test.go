@@ -124,6 +124,28 @@ func TestOffersThatCross(t *testing.T) {
 	}
 }
 
+// One begins when it has just answered the other, whose initiation is on its way.
+func TestAnswerThenBegin(t *testing.T) {
+	for _, swap := range []bool{false, true} {
+		a, b := newPair()
+		if swap {
+			a, b = b, a
+		}
+		a.do(a.Begin(start))
+		b.take(start, a.outbox[0])
+		a.outbox = nil
+		b.do(b.Begin(start))
+		deliver(start, a, b)
+		wantAgreed(t, "after both", a, b)
+		wantInitiations(t, "who was first", a, 1)
+		wantInitiations(t, "who answered", b, 0)
+		later := start.Add(patience)
+		b.do(b.Begin(later))
+		deliver(later, a, b)
+		wantInitiations(t, "who answered, later", b, 1)
+	}
+}
+
 func TestLostMessages(t *testing.T) {
 	a, b := newPair()
 	a.do(a.Begin(start))
