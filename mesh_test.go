@@ -45,12 +45,14 @@ type mesh struct {
 
 // A service is an HTTP server with what it serves.
 type service struct {
+	ln      net.Listener
 	http    *http.Server
 	handler interface{ Close() error }
 }
 
 func (s service) stop() {
 	s.http.Close()
+	s.ln.Close() // it may be that http has not begun to serve it
 	s.handler.Close()
 }
 
@@ -122,7 +124,7 @@ func (m *mesh) port(addr string) int {
 }
 
 func serve(ln net.Listener, h http.Handler, owned interface{ Close() error }) service {
-	s := service{&http.Server{Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}, owned}
+	s := service{ln, &http.Server{Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}, owned}
 	go s.http.Serve(ln)
 	return s
 }
