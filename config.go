@@ -39,6 +39,7 @@ type config struct {
 	allowUnsigned bool
 	port          uint16
 	noPortProbing bool
+	hostFallback  bool
 	postQuantum   bool
 	listenPacket  func(ctx context.Context, network, addr string) (net.PacketConn, error)
 	interfaces    func() ([]netip.Prefix, error)
@@ -63,6 +64,7 @@ func (s *Server) config() (config, error) {
 		allowUnsigned: s.AllowUnsignedPeers,
 		port:          s.Port,
 		noPortProbing: s.NoPortProbing,
+		hostFallback:  s.HostFallback,
 		postQuantum:   s.PostQuantum,
 		listenPacket:  s.Underlay.listenPacket(),
 		interfaces:    s.Underlay.Interfaces,

@@ -10,14 +10,16 @@ import (
 
 // Dial connects to an address of the mesh. The networks are "tcp", "tcp4",
 // "tcp6", "udp", "udp4" and "udp6"; the address is "host:port", and the host an
-// IP address or a name of the mesh, full or short. IPv4 is preferred where the
-// network leaves the choice.
+// IP address or a name of the mesh, full or short, or one that a DNS server in the
+// mesh knows: see [Resolver]. Of several addresses IPv4 comes first where the
+// network leaves the choice; the next is tried as well when one does not answer
+// within 250 milliseconds.
 //
 // Dial starts the node if need be and waits for it like [Server.Up]; ctx bounds
-// all of that, and nothing after it. It never leaves the mesh: names that the
-// mesh does not know are not asked of the host, and addresses that are neither a
-// peer's, nor behind one by [Server.AcceptRoutes] or [Server.ExitNode], are an
-// error. Failures are [*net.OpError]; inside is a [*net.DNSError] for a
+// all of that, and nothing after it. It never leaves the mesh, unless
+// [Server.HostFallback] is set: names that the mesh does not know are not asked
+// of the host, and addresses that are neither a peer's, nor behind one by
+// [Server.AcceptRoutes] or [Server.ExitNode], are an error. Failures are [*net.OpError]; inside is a [*net.DNSError] for a
 // name that is not found, and what Up would return when the node cannot come
 // up.
 func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -36,15 +38,59 @@ func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return fail(nil, err)
 	}
-	ip, err := v.resolve(host, family)
+	ips, err := n.lookup(ctx, v, host, family)
+	if isNotFound(err) && n.cfg.hostFallback {
+		return n.dialHost(ctx, network, address)
+	}
 	if err != nil {
 		return fail(nil, err)
 	}
-	dst := netip.AddrPortFrom(ip, port)
-	if err := n.cfg.routes.reachable(v.netMap, ip, time.Now()); err != nil {
-		return fail(netAddr(proto, dst), err)
+	dsts, err := n.reachable(v, ips, port)
+	if err != nil && n.cfg.hostFallback && !ofMesh(ips[0]) {
+		return n.dialHost(ctx, network, address)
 	}
-	return n.dial(ctx, proto, dst)
+	if err != nil {
+		return fail(netAddr(proto, netip.AddrPortFrom(ips[0], port)), err)
+	}
+	if proto == "udp" {
+		dsts = dsts[:1] // there is no telling whether anybody listens
+	}
+	return dialFirst(ctx, dsts, func(ctx context.Context, dst netip.AddrPort) (net.Conn, error) { return n.dial(ctx, proto, dst) })
+}
+
+// reachable returns the addresses that packets can be sent to. When there are
+// none the error says why, of the first.
+func (n *node) reachable(v view, ips []netip.Addr, port uint16) (dsts []netip.AddrPort, why error) {
+	now := time.Now()
+	for _, ip := range ips {
+		err := n.cfg.routes.reachable(v.netMap, ip, now)
+		if err == nil {
+			dsts = append(dsts, netip.AddrPortFrom(ip, port))
+		} else if why == nil {
+			why = err
+		}
+	}
+	if len(dsts) > 0 {
+		return dsts, nil
+	}
+	return nil, why
+}
+
+// The addresses of tailnets' nodes: what is sent to one that is none now is not
+// meant for anybody else.
+var (
+	meshRange4 = netip.MustParsePrefix("100.64.0.0/10")
+	meshRange6 = netip.MustParsePrefix("fd7a:115c:a1e0::/48")
+)
+
+func ofMesh(ip netip.Addr) bool { return meshRange4.Contains(ip) || meshRange6.Contains(ip) }
+
+// dialHost connects to what is not in the mesh, as the host does.
+func (n *node) dialHost(ctx context.Context, network, address string) (net.Conn, error) {
+	if proto, _, _ := splitNetwork(network); proto == "tcp" {
+		return n.cfg.dial(ctx, network, address)
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
 // dial connects to an address of the mesh. Its errors are of package net.
@@ -108,43 +154,6 @@ func parsePort(proto, service string) (uint16, error) {
 		return 443, nil
 	}
 	return 0, &net.AddrError{Err: "invalid port", Addr: service}
-}
-
-// resolve finds the address to dial. It asks the mesh, and nobody else.
-func (v view) resolve(host string, family int) (netip.Addr, error) {
-	var candidates []netip.Addr
-	if ip, err := netip.ParseAddr(host); err == nil {
-		candidates = []netip.Addr{ip.Unmap()}
-	} else if found, ok := v.netMap.Names.Lookup(host); ok {
-		candidates = found
-	} else {
-		return netip.Addr{}, &net.DNSError{Err: "no such name in the mesh", Name: host, IsNotFound: true}
-	}
-	ip, ok := v.choose(candidates, family)
-	if !ok {
-		return netip.Addr{}, &net.AddrError{Err: "no suitable address", Addr: host}
-	}
-	return ip, nil
-}
-
-// choose takes the first address of the wanted IP version that we have one of
-// ourselves, IPv4 before IPv6.
-func (v view) choose(candidates []netip.Addr, family int) (netip.Addr, bool) {
-	self4, self6 := v.ips()
-	for _, want := range []struct {
-		family int
-		usable bool
-	}{{4, self4.IsValid()}, {6, self6.IsValid()}} {
-		if family != 0 && family != want.family || !want.usable {
-			continue
-		}
-		for _, a := range candidates {
-			if a.Is4() == (want.family == 4) {
-				return a, true
-			}
-		}
-	}
-	return netip.Addr{}, false
 }
 
 func netAddr(proto string, a netip.AddrPort) net.Addr {

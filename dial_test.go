@@ -94,11 +94,6 @@ func TestDialErrors(t *testing.T) {
 	}
 }
 
-func isNotFound(err error) bool {
-	var dns *net.DNSError
-	return errors.As(err, &dns) && dns.IsNotFound
-}
-
 // A packet filter drops what it does not allow, but who dials is told.
 func TestDialRefusedByPolicy(t *testing.T) {
 	m := newMesh(t, func(c *coord.Config) {

@@ -117,6 +117,13 @@ type Server struct {
 	// from the auth key, and refuses a node that sends both.)
 	AdvertiseTags []string
 
+	// HostFallback lets Dial and the Resolver go to the host for what is not in
+	// the mesh: names that the mesh does not know are looked up as the host does,
+	// and addresses that no peer has or leads to are dialled by Underlay, or the
+	// host's network. Addresses from the ranges of tailnets stay out of that. It
+	// is off by default: a name that the mesh has lost would be anybody's.
+	HostFallback bool
+
 	// AcceptRoutes sends to subnet routers what is meant for addresses behind
 	// them, so that [Server.Dial] reaches those; the coordinator says who is
 	// router for what. Without it a peer is reached at its own addresses alone.

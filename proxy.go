@@ -63,13 +63,9 @@ func (s *Server) lookup(ctx context.Context, network, host string) ([]netip.Addr
 	if !ok {
 		return nil, net.UnknownNetworkError(network)
 	}
-	_, v, err := s.member(ctx)
+	n, v, err := s.member(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ip, err := v.resolve(host, family)
-	if err != nil {
-		return nil, err
-	}
-	return []netip.Addr{ip}, nil
+	return n.lookup(ctx, v, host, family)
 }

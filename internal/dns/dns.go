@@ -145,6 +145,17 @@ func (t *Table) Reverse(addr netip.Addr) (name string, found bool) {
 	return name, found
 }
 
+// Foreign reports whether a name that is not found may be one of another domain:
+// it has more than one label, and is not within the suffix of the mesh.
+func (t *Table) Foreign(name string) bool {
+	name, ok := canonical(name)
+	if !ok || !strings.Contains(name, ".") {
+		return false
+	}
+	suffix := t.Suffix()
+	return suffix == "" || name != suffix && !strings.HasSuffix(name, "."+suffix)
+}
+
 // Suffix returns the suffix of the mesh's own names in the form of [Table.Reverse].
 func (t *Table) Suffix() string {
 	if t == nil {

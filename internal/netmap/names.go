@@ -40,3 +40,22 @@ func extraNames(config *tailcfg.DNSConfig) (names []dns.Name) {
 	}
 	return names
 }
+
+// nameServers returns the DNS servers of other names.
+func nameServers(config *tailcfg.DNSConfig) dns.Servers {
+	if config == nil {
+		return dns.Servers{}
+	}
+	routes := make(map[string][]string, len(config.Routes))
+	for suffix, resolvers := range config.Routes {
+		routes[suffix] = addrsOf(resolvers)
+	}
+	return dns.NewServers(routes, addrsOf(config.Resolvers))
+}
+
+func addrsOf(resolvers []tailcfg.Resolver) (texts []string) {
+	for _, r := range resolvers {
+		texts = append(texts, r.Addr)
+	}
+	return texts
+}

@@ -53,6 +53,7 @@ type Map struct {
 	DERPMap *derpmap.Map       // nil: none arrived. No region and no node in it is nil
 	DNS     *tailcfg.DNSConfig // nil: none arrived
 	Names   *dns.Table         // of ourselves, the peers and the extra records
+	Servers dns.Servers        // of names that are not in Names
 	Domain  string
 	Health  []string         // problems that the coordinator sees
 	TKA     *tailcfg.TKAInfo // nil: no tailnet lock was ever mentioned
@@ -139,6 +140,7 @@ func (m *Map) link(before *Map) {
 	}
 	if !same || before.DNS != m.DNS {
 		m.Names = nameTable(m.Self, m.Peers, m.DNS)
+		m.Servers = nameServers(m.DNS)
 	}
 }
 
