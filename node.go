@@ -132,9 +132,13 @@ func (n *node) magicConfig() magicsock.Config {
 	return cfg
 }
 
-// setPresharedKey gives WireGuard a key for a peer. Magicsock, which agrees on
-// it, calls this, because it must be done before the peer hears of it.
+// setPresharedKey gives WireGuard a key for a peer, or takes it back. Magicsock,
+// which agrees on it, calls this, because it must be done before the peer hears
+// of it. The nodes of a pair are never without.
 func (n *node) setPresharedKey(peer key.NodePublic, k psk.Key) {
+	if n.cfg.pair != nil && k.IsZero() {
+		k = n.cfg.pair.presharedKey()
+	}
 	if err := n.wg.SetPresharedKey(peer, k); err != nil && !errors.Is(err, net.ErrClosed) {
 		n.cfg.log.Warn("a preshared key is not set", "peer", peer.Short(), "err", err)
 	}

@@ -132,6 +132,30 @@ func TestPairIsNotPrinted(t *testing.T) {
 	}
 }
 
+// One that wants its own preshared keys gets along with one that does not.
+func TestPairPostQuantum(t *testing.T) {
+	m := newMesh(t, nil)
+	for _, both := range []bool{false, true} {
+		host, guest := m.pair()
+		host.PostQuantum, guest.PostQuantum = true, both
+		ln, err := host.Listen("tcp", ":7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := guest.Dial(testCtx(t), "tcp", "host:7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		ln.Close()
+		if got := host.Status().Peers[0].PostQuantum; got != both {
+			t.Errorf("with PostQuantum on both sides %v: there is a key %v", both, got)
+		}
+		guest.Close()
+		host.Close()
+	}
+}
+
 func TestPairFields(t *testing.T) {
 	m := newMesh(t, nil)
 	for name, change := range map[string]func(*Server){
