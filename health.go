@@ -3,7 +3,12 @@ package meshnet
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/meshnet-go/meshnet/internal/netmap"
+	"github.com/meshnet-go/meshnet/internal/netstack"
 )
 
 const (
@@ -112,4 +117,36 @@ func (v view) filterHealth() string {
 		return ""
 	}
 	return "The coordinator has sent no packet filter, so that nothing is let in. Check the policy of the mesh."
+}
+
+// health says what is wrong with the routes that the user wants and offers.
+func (r routes) health(m *netmap.Map) (problems []string) {
+	if r.exitNode != "" {
+		if why := r.exitProblem(m); why != "" {
+			problems = append(problems, fmt.Sprintf("The exit node %s %s, so that the Internet is not reached. "+
+				"Check the name in ExitNode, the mesh's policy, and whether the coordinator has approved that node as one.", r.exitNode, why))
+		}
+	}
+	approved := r.approved(m.Self)
+	var waiting []string
+	for _, p := range r.advertise {
+		if !slices.Contains(approved, p) {
+			waiting = append(waiting, p.String())
+		}
+	}
+	if len(waiting) > 0 {
+		problems = append(problems, fmt.Sprintf("No peer may use what this node leads to: %s. Have the coordinator approve it.", strings.Join(waiting, ", ")))
+	}
+	return problems
+}
+
+// routeHealth adds whether anything takes what peers send through the node.
+func (n *node) routeHealth(m *netmap.Map) []string {
+	problems := n.cfg.routes.health(m)
+	f := n.cfg.fallbacks
+	taken := n.cfg.router != nil || n.cfg.tun != nil || f.has(netstack.NetworkTCP) || f.has(netstack.NetworkUDP)
+	if len(n.cfg.routes.advertise) > 0 && !taken {
+		problems = append(problems, "This node offers routes, but refuses what peers send there. Set Router, or register fallback handlers.")
+	}
+	return problems
 }

@@ -2,6 +2,9 @@ package meshnet
 
 import (
 	"errors"
+	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,4 +87,47 @@ func TestHealthOfANode(t *testing.T) {
 	m.startCoord()
 	m.startRelay()
 	wantHealth()
+}
+
+func TestHealthOfRoutes(t *testing.T) {
+	m := mapOf(t,
+		offered{"plain", "100.64.0.2/32", "100.64.0.2/32", nil},
+		offered{"exit", "100.64.0.5/32", "100.64.0.5/32 0.0.0.0/0 ::/0", nil},
+	)
+	m.Self.AllowedIPs = prefixes("100.64.0.1/32 10.0.0.0/8")
+	for _, test := range []struct {
+		name   string
+		routes routes
+		want   []string // a part of each sentence
+	}{
+		{"none", routes{}, nil},
+		{"an exit node that is one", routes{exitNode: "exit"}, nil},
+		{"an exit node that is none", routes{exitNode: "plain"}, []string{"exit node plain does not offer to be one"}},
+		{"an exit node that is nobody", routes{exitNode: "nobody"}, []string{"exit node nobody is no peer"}},
+		{"routes that are approved", routes{advertise: prefixes("10.0.0.0/8")}, nil},
+		{"routes that wait", routes{advertise: prefixes("10.0.0.0/8 10.1.0.0/16 fd00::/64")}, []string{"leads to: 10.1.0.0/16, fd00::/64."}},
+	} {
+		got := test.routes.health(m)
+		if !slices.EqualFunc(got, test.want, strings.Contains) {
+			t.Errorf("%s: %q", test.name, got)
+		}
+	}
+}
+
+func TestHealthOfARouter(t *testing.T) {
+	m := newMesh(t, nil)
+	router := m.server("router")
+	router.AdvertiseRoutes = prefixes("10.0.0.0/8")
+	m.start(router)
+	want := func(sentences ...string) {
+		t.Helper()
+		eventually(t, "its health is "+strings.Join(sentences, ", "), func() bool {
+			return slices.EqualFunc(router.Status().Health, sentences, strings.Contains)
+		})
+	}
+	want("approve", "Set Router")
+	m.approve(router, "10.0.0.0/8")
+	want("Set Router")
+	router.RegisterFallbackTCPHandler(func(netip.AddrPort, netip.AddrPort) (func(net.Conn), bool) { return nil, true })
+	want()
 }

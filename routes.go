@@ -202,13 +202,22 @@ func (r routes) unreachable(m *netmap.Map, ip netip.Addr) error {
 	if r.exitNode == "" {
 		return fmt.Errorf("no node of the mesh has the address %v, nor does a route that is accepted lead to it: %w", ip, syscall.ENETUNREACH)
 	}
-	why := "cannot be used as one"
-	if exit, ok := r.exit(m); !ok {
-		why = "is no peer"
-	} else if !slices.ContainsFunc(exit.AllowedIPs, isDefault) {
-		why = "does not offer to be one"
+	why := r.exitProblem(m)
+	if why == "" {
+		why = "cannot be used as one"
 	}
 	return fmt.Errorf("nothing leads to %v: the exit node %s %s: %w", ip, r.exitNode, why, syscall.ENETUNREACH)
+}
+
+// exitProblem says what is wrong with the exit node that the user wants, if
+// anything.
+func (r routes) exitProblem(m *netmap.Map) string {
+	if exit, ok := r.exit(m); !ok {
+		return "is no peer"
+	} else if !slices.ContainsFunc(exit.AllowedIPs, isDefault) {
+		return "does not offer to be one"
+	}
+	return ""
 }
 
 // withheld are the addresses that no route leads to, however wide it is: our

@@ -117,6 +117,9 @@ func (n *node) describeView(v view) *Status {
 	if m == nil {
 		return s
 	}
+	if v.state == StateRunning {
+		s.Health = append(s.Health, n.routeHealth(m)...)
+	}
 	s.Domain = m.Domain
 	s.Self = describe(m, m.Self, now)
 	s.Self.Routes = n.cfg.routes.approved(m.Self)
