@@ -10,7 +10,60 @@ import (
 	"strings"
 
 	"github.com/meshnet-go/meshnet"
+	"github.com/meshnet-go/meshnet/coord"
 )
+
+// A subnet router without root is the five lines of AdvertiseRoutes and Router.
+// Its coordinator approves the routes, and others accept them.
+func ExampleRouter() {
+	coordinator, controlURL, authKey, stop := startCoordinator()
+	defer stop()
+
+	office := &meshnet.Server{
+		Hostname: "office", ControlURL: controlURL, AuthKey: authKey, Ephemeral: true,
+		AdvertiseRoutes: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24")},
+		Router:          &meshnet.Router{DialContext: dialPrinter}, // new(meshnet.Router) for the host's network
+	}
+	defer office.Close()
+	status, err := office.Up(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	approve(coordinator, status)
+
+	laptop := &meshnet.Server{Hostname: "laptop", ControlURL: controlURL, AuthKey: authKey, Ephemeral: true, AcceptRoutes: true}
+	defer laptop.Close()
+	conn, err := laptop.Dial(context.Background(), "tcp", "192.168.1.7:631")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	text, _ := io.ReadAll(conn)
+	fmt.Printf("%s\n", text)
+	// Output: this is the printer, 192.168.1.7:631
+}
+
+// approve lets the mesh use all routes that a node advertises.
+func approve(coordinator *coord.Server, status *meshnet.Status) {
+	for _, n := range coordinator.Nodes() {
+		if n.Key != status.Self.Key {
+			continue
+		}
+		if err := coordinator.ApproveRoutes(context.Background(), n.ID, netip.MustParsePrefix("192.168.1.0/24")); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+// dialPrinter stands in for the network of an office.
+func dialPrinter(_ context.Context, _, address string) (net.Conn, error) {
+	near, far := net.Pipe()
+	go func() {
+		fmt.Fprintf(far, "this is the printer, %s", address)
+		far.Close()
+	}()
+	return near, nil
+}
 
 // A node takes connections to any of its ports, and says which one it was.
 func ExampleServer_RegisterFallbackTCPHandler() {

@@ -20,6 +20,11 @@ import (
 // startMesh starts a coordinator and a relay on loopback, which the examples
 // use in place of a real mesh. It returns what a node needs to join.
 func startMesh() (controlURL, authKey string, stop func()) {
+	_, controlURL, authKey, stop = startCoordinator()
+	return controlURL, authKey, stop
+}
+
+func startCoordinator() (coordinator *coord.Server, controlURL, authKey string, stop func()) {
 	relay := derp.NewServer(derp.ServerConfig{})
 	cert, certName, err := derp.SelfSigned("127.0.0.1")
 	if err != nil {
@@ -30,7 +35,7 @@ func startMesh() (controlURL, authKey string, stop func()) {
 	relayServer.Config.ErrorLog = log.New(io.Discard, "", 0)
 	relayServer.StartTLS()
 
-	coordinator, err := coord.New(coord.Config{DERPMap: &derpmap.Map{Regions: map[int]*derpmap.Region{1: {
+	coordinator, err = coord.New(coord.Config{DERPMap: &derpmap.Map{Regions: map[int]*derpmap.Region{1: {
 		RegionID: 1, RegionCode: "here",
 		Nodes: []*derpmap.Node{{
 			Name: "1a", RegionID: 1, HostName: "127.0.0.1", CertName: certName, STUNPort: -1,
@@ -45,7 +50,7 @@ func startMesh() (controlURL, authKey string, stop func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	return control.URL, authKey, func() {
+	return coordinator, control.URL, authKey, func() {
 		coordinator.Close()
 		control.Close()
 		relay.Close()

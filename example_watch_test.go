@@ -78,6 +78,55 @@ func ExampleServer_Netcheck() {
 	// Output: home relay: here
 }
 
+func ExampleServer_Status() {
+	controlURL, authKey, stop := startMesh()
+	defer stop()
+
+	srv := &meshnet.Server{Hostname: "node", ControlURL: controlURL, AuthKey: authKey, Ephemeral: true}
+	fmt.Println("before Start:", srv.Status().State)
+	if err := srv.Start(); err != nil { // does not wait
+		log.Fatal(err)
+	}
+	<-srv.Ready()
+	status := srv.Status()
+	ip4, _ := srv.IPs()
+	fmt.Println(status.Self.Name, "is", status.State, "at", ip4)
+	for _, peer := range status.Peers {
+		fmt.Println(peer.Name, peer.Online, peer.Path)
+	}
+	srv.Close()
+	fmt.Println("after Close:", srv.Status().State)
+	// Output:
+	// before Start: stopped
+	// node.mesh.internal is running at 100.64.0.1
+	// after Close: closed
+}
+
+func ExampleServer_Counters() {
+	controlURL, authKey, stop := startMesh()
+	defer stop()
+
+	srv := &meshnet.Server{Hostname: "node", ControlURL: controlURL, AuthKey: authKey, Ephemeral: true}
+	defer srv.Close()
+	if _, err := srv.Up(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	counters := srv.Counters()
+	fmt.Println(counters.PacketsSent, counters.BytesReceived, counters.Dropped["no rule"])
+	// Output: 0 0 0
+}
+
+// A program that learns from its system that the network is another one says so.
+func ExampleServer_NetworkChanged() {
+	srv := &meshnet.Server{Hostname: "node", ControlURL: "https://mesh.example.com", Dir: "node-state"}
+	defer srv.Close()
+	networks := make(chan string, 1) // of the system's
+	networks <- "another wireless network"
+	fmt.Println(<-networks)
+	srv.NetworkChanged()
+	// Output: another wireless network
+}
+
 // A web server would write them to its http.ResponseWriter.
 func ExampleServer_WriteMetrics() {
 	controlURL, authKey, stop := startMesh()
