@@ -100,3 +100,27 @@ func ExampleCapabilities() {
 	}
 	// Output: may edit [/team/ /notes/]
 }
+
+// A resolver looks up as Dial does, for programs that want to know before.
+func ExampleServer_Resolver() {
+	controlURL, authKey, stop := startMesh()
+	defer stop()
+
+	srv := &meshnet.Server{Hostname: "node", ControlURL: controlURL, AuthKey: authKey, Ephemeral: true}
+	defer srv.Close()
+	resolver := srv.Resolver()
+	addrs, err := resolver.LookupHost(context.Background(), "node")
+	if err != nil {
+		log.Fatal(err)
+	}
+	names, err := resolver.LookupAddr(context.Background(), addrs[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	ip4, err := resolver.LookupNetIP(context.Background(), "ip4", names[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(names, ip4)
+	// Output: [node.mesh.internal.] [100.64.0.1]
+}

@@ -1,6 +1,8 @@
 package meshnet
 
 import (
+	"errors"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -9,10 +11,10 @@ import (
 )
 
 // A namespace is a host of its own to programs: a network namespace of the
-// kernel's, which lives as long as the thread that is in it.
+// kernel's, which lives as long as the thread or process that is in it.
 type namespace struct {
 	t  *testing.T
-	do chan func()
+	do chan func() // to the thread; nil when it is the whole process
 }
 
 // newNamespace needs root, and skips the test without.
@@ -35,9 +37,39 @@ func newNamespace(t *testing.T) *namespace {
 	return ns
 }
 
+// childOf is the environment variable that tells a process which test it is for.
+const childOf = "MESHNET_TEST_NAMESPACE"
+
+// ownNamespace runs the test in a process that has a namespace of its own for all
+// of its threads, and returns it there. In the process of the tests it returns
+// nil, when that is over. It is for what opens sockets in goroutines.
+func ownNamespace(t *testing.T) *namespace {
+	t.Helper()
+	if os.Getenv(childOf) == t.Name() {
+		ns := &namespace{t: t}
+		ns.must("ip link set lo up")
+		return ns
+	}
+	cmd := exec.CommandContext(testCtx(t), os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), childOf+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) {
+		t.Skipf("no network namespaces here: %v", err)
+	}
+	if err != nil {
+		t.Errorf("in a namespace of its own: %v\n%s", err, out)
+	}
+	return nil
+}
+
 // run has a function run in the namespace: sockets that it opens and programs
-// that it starts stay there.
+// that it starts stay there. Its goroutines do not.
 func (ns *namespace) run(f func()) {
+	if ns.do == nil { // this whole process is there
+		f()
+		return
+	}
 	done := make(chan struct{})
 	ns.do <- func() {
 		defer close(done)

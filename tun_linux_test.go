@@ -51,12 +51,18 @@ func tunMode(t *testing.T, mtu int) (ns *namespace, m *mesh, host, peer *Server)
 	t.Helper()
 	needs(t, "ip")
 	ns = newNamespace(t)
+	m, host, peer = ns.tunMode(t, mtu)
+	return ns, m, host, peer
+}
+
+func (ns *namespace) tunMode(t *testing.T, mtu int) (m *mesh, host, peer *Server) {
+	t.Helper()
 	m = newMesh(t, nil)
 	host = m.server("host")
 	host.Tun = ns.newTun(mtu)
 	m.start(host)
 	ns.up(host)
-	return ns, m, host, m.up("peer")
+	return m, host, m.up("peer")
 }
 
 func TestTunPing(t *testing.T) {
@@ -73,29 +79,32 @@ func TestTunPing(t *testing.T) {
 // The programs of the host are reached like those in a process, and so is our
 // own Listen.
 func TestTunConnections(t *testing.T) {
-	ns, _, host, peer := tunMode(t, 1280)
+	needs(t, "ip")
+	ns := ownNamespace(t)
+	if ns == nil {
+		return
+	}
+	_, host, peer := ns.tunMode(t, 1280)
 	echo(t, peer, "tcp")
 	echo(t, peer, "udp")
-	ns.run(func() { // where our sockets are opened
-		for _, network := range []string{"tcp", "udp"} {
-			for _, address := range []string{"peer:7", "peer.mesh.internal:7"} {
-				if got := answer(t, host, network, address, "hello"); got != "hello" {
-					t.Errorf("%s %s answers %q", network, address, got)
-				}
+	for _, network := range []string{"tcp", "udp"} {
+		for _, address := range []string{"peer:7", "peer.mesh.internal:7"} {
+			if got := answer(t, host, network, address, "hello"); got != "hello" {
+				t.Errorf("%s %s answers %q", network, address, got)
 			}
 		}
-		if got := answer(t, host, "tcp6", "peer:7", "hello"); got != "hello" {
-			t.Errorf("over IPv6: %q", got)
-		}
-		if _, err := host.Dial(testCtx(t), "tcp", "100.64.9.9:80"); !errors.Is(err, syscall.ENETUNREACH) {
-			t.Errorf("Dial to nobody: %v", err)
-		}
-		if _, err := host.Dial(testCtx(t), "tcp", "peer:8"); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("Dial to a closed port: %v", err)
-		}
-		echo(t, host, "tcp")
-		echo(t, host, "udp")
-	})
+	}
+	if got := answer(t, host, "tcp6", "peer:7", "hello"); got != "hello" {
+		t.Errorf("over IPv6: %q", got)
+	}
+	if _, err := host.Dial(testCtx(t), "tcp", "100.64.9.9:80"); !errors.Is(err, syscall.ENETUNREACH) {
+		t.Errorf("Dial to nobody: %v", err)
+	}
+	if _, err := host.Dial(testCtx(t), "tcp", "peer:8"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("Dial to a closed port: %v", err)
+	}
+	echo(t, host, "tcp")
+	echo(t, host, "udp")
 	ip4, ip6 := host.IPs()
 	for _, ip := range []netip.Addr{ip4, ip6} {
 		for _, network := range []string{"tcp", "udp"} {
@@ -105,12 +114,10 @@ func TestTunConnections(t *testing.T) {
 		}
 	}
 	// Nobody reaches the listener by another interface of the host's.
-	ns.run(func() {
-		if conn, err := net.Dial("tcp", "127.0.0.1:7"); err == nil {
-			conn.Close()
-			t.Error("the listener is reached on the loopback interface")
-		}
-	})
+	if conn, err := net.Dial("tcp", "127.0.0.1:7"); err == nil {
+		conn.Close()
+		t.Error("the listener is reached on the loopback interface")
+	}
 }
 
 func TestTunPeerOf(t *testing.T) {
@@ -184,23 +191,18 @@ func TestTunShutdown(t *testing.T) {
 // TestTunBulk copies both ways through the kernel's TCP, whose device says that
 // it takes more than the path does.
 func TestTunBulk(t *testing.T) {
+	needs(t, "ip")
+	ns := ownNamespace(t)
+	if ns == nil {
+		return
+	}
 	for _, mtu := range []int{1280, 9000} {
-		ns, _, host, peer := tunMode(t, mtu)
+		_, host, peer := ns.tunMode(t, mtu)
 		ln, err := peer.Listen("tcp", ":80")
 		if err != nil {
 			t.Fatal(err)
 		}
-		var dialled net.Conn
-		accepting := make(chan net.Conn)
-		go func() {
-			c, _ := ln.Accept()
-			accepting <- c
-		}()
-		ns.run(func() { dialled, err = host.Dial(testCtx(t), "tcp", "peer:80") })
-		if err != nil {
-			t.Fatal(err)
-		}
-		accepted := <-accepting
+		dialled, accepted := pair(t, host, ln, "peer:80")
 		for _, way := range []struct{ from, to net.Conn }{{dialled, accepted}, {accepted, dialled}} {
 			data := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
 			go way.from.Write(data)
