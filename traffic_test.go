@@ -10,8 +10,6 @@ import (
 	"net"
 	"slices"
 	"testing"
-
-	"golang.org/x/net/nettest"
 )
 
 // pair returns both ends of a connection from a to b.
@@ -35,19 +33,6 @@ func pair(t testing.TB, a *Server, ln net.Listener, address string) (dialled, ac
 		t.Fatal(r.err)
 	}
 	return dialled, r.conn
-}
-
-func TestConnIsAnOrdinaryConn(t *testing.T) {
-	m := newMesh(t, nil)
-	a, b := m.up("a"), m.up("b")
-	ln, err := b.Listen("tcp", ":80")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
-		c1, c2 = pair(t, a, ln, "b:80")
-		return c1, c2, func() { c1.Close(); c2.Close() }, nil
-	})
 }
 
 // echo answers everything on port 7 of s with itself until s is closed.
