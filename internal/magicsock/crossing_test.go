@@ -70,7 +70,7 @@ func TestCrossingIsShort(t *testing.T) {
 				came := func() time.Duration {
 					for range 2 * crossingTime / time.Millisecond {
 						synctest.Wait()
-						if v, _ := p.handshakes.receive(testInitiation(8)); v == drop {
+						if v, _ := p.handshakes.receive(testInitiation(8), 1); v == drop {
 							return time.Since(begin)
 						}
 						time.Sleep(time.Millisecond)

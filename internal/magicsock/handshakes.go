@@ -52,6 +52,9 @@ type handshakes struct {
 	last  [initiationSize]byte // that was received
 	begun begun
 	given time.Time // when WireGuard got an initiation that it has not answered
+	// region is that of the relay which brought the peer's last initiation; 0
+	// when it came directly.
+	region int
 }
 
 // begun is a handshake that we began with a peer; zero when it is answered.
@@ -61,20 +64,23 @@ type begun struct {
 }
 
 // maySend reports whether to send what WireGuard has for the peer. It sends
-// messages of handshakes one by one.
-func (h *handshakes) maySend(packets [][]byte) bool {
+// messages of handshakes one by one. An answer goes also through the region of
+// the relay that the peer has asked through, if it has: the peer may be another
+// process, which does not know the path that we believe in.
+func (h *handshakes) maySend(packets [][]byte) (may bool, also int) {
 	if len(packets) != 1 {
-		return true
+		return true, 0
 	}
 	switch packet := packets[0]; {
 	case isInitiation(packet):
-		return h.begin(packet, time.Now())
+		return h.begin(packet, time.Now()), 0
 	case isResponse(packet):
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.given = time.Time{}
+		return true, h.region
 	}
-	return true
+	return true, 0
 }
 
 // begin notes our initiation, unless the peer's is being answered. It is no
@@ -99,9 +105,9 @@ const (
 	cross                // it is an initiation that crosses ours
 )
 
-// receive decides about a packet of the peer, and returns the handshake of ours
-// that it crosses.
-func (h *handshakes) receive(packet []byte) (verdict, begun) {
+// receive decides about a packet of the peer, which came through a relay of that
+// region or directly, and returns the handshake of ours that it crosses.
+func (h *handshakes) receive(packet []byte, region int) (verdict, begun) {
 	initiation, response := isInitiation(packet), isResponse(packet)
 	if !initiation && !response {
 		return take, begun{}
@@ -115,7 +121,7 @@ func (h *handshakes) receive(packet []byte) (verdict, begun) {
 	case initiation && now.Sub(h.begun.at) < crossingTime:
 		return cross, h.begun
 	case initiation:
-		h.given = now
+		h.given, h.region = now, region
 	case h.begun.index == binary.LittleEndian.Uint32(packet[8:]):
 		h.begun = begun{}
 	}

@@ -23,14 +23,14 @@ func testResponse(to uint32) []byte {
 
 func (h *handshakes) wantVerdict(t *testing.T, sentence string, packet []byte, want verdict) {
 	t.Helper()
-	if got, _ := h.receive(packet); got != want {
+	if got, _ := h.receive(packet, 0); got != want {
 		t.Errorf("%s: %v, want %v", sentence, got, want)
 	}
 }
 
 func (h *handshakes) wantSent(t *testing.T, sentence string, packet []byte, want bool) {
 	t.Helper()
-	if got := h.maySend([][]byte{packet}); got != want {
+	if got, _ := h.maySend([][]byte{packet}); got != want {
 		t.Errorf("%s: sent %v, want %v", sentence, got, want)
 	}
 }

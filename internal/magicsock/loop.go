@@ -1,6 +1,10 @@
 package magicsock
 
-import "time"
+import (
+	"time"
+
+	"github.com/meshnet-go/meshnet/internal/path"
+)
 
 // freshTime is how often the loop looks whether peers are still heard through
 // the regions they were heard through. A node keeps a relay connection, other
@@ -33,6 +37,8 @@ func (c *Conn) loop() {
 			c.handleEarly(packet)
 		case x := <-c.crossings:
 			c.handleCrossed(x)
+		case p := <-c.doubts:
+			c.happened(p, (*path.Peer).HandleHandshake)
 		case <-c.crossTimer.C:
 			c.endCrossings()
 		case b := <-c.beginnings:

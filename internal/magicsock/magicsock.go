@@ -79,6 +79,7 @@ type Conn struct {
 	hearings   chan hearing
 	strangers  chan relay.Packet // initiations that are early
 	crossings  chan crossed
+	doubts     chan *peer // who begin handshakes through a relay
 	beginnings chan beginning
 	wakes      chan *peer // something is sent to them, see route.wake
 	failures   chan failure
@@ -165,6 +166,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		hearings:    make(chan hearing, 64),
 		strangers:   make(chan relay.Packet, maxEarly),
 		crossings:   make(chan crossed, 64),
+		doubts:      make(chan *peer, 64),
 		beginnings:  make(chan beginning, 64),
 		wakes:       make(chan *peer, 64),
 		failures:    make(chan failure, 64),

@@ -11,6 +11,7 @@ import (
 	"github.com/meshnet-go/meshnet/derp"
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 	"github.com/meshnet-go/meshnet/internal/simnet"
+	"github.com/meshnet-go/meshnet/key"
 )
 
 // A lab is an internet in memory, with a STUN server in each of two regions.
@@ -96,7 +97,13 @@ var someIPv6 = netip.MustParsePrefix("2001:db8:ffff::/64")
 
 func (l *lab) node(t *testing.T, addr string, host *simnet.Host) *node {
 	t.Helper()
-	n := newNode(t, addr, func(cfg Config) *Conn {
+	return l.nodeOf(t, key.NewNode(), key.NewDisco(), addr, host)
+}
+
+// nodeOf makes a node with keys that there may have been before.
+func (l *lab) nodeOf(t *testing.T, k key.NodePrivate, disco key.DiscoPrivate, addr string, host *simnet.Host) *node {
+	t.Helper()
+	n := newNodeOf(t, k, disco, addr, func(cfg Config) *Conn {
 		cfg.ListenPacket = host.ListenPacket
 		if l.config != nil {
 			l.config(&cfg)

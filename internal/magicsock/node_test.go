@@ -32,11 +32,16 @@ func (n *node) config() Config {
 // newNode makes a node; conn makes its Conn.
 func newNode(t *testing.T, addr string, conn func(Config) *Conn) *node {
 	t.Helper()
+	return newNodeOf(t, key.NewNode(), key.NewDisco(), addr, conn)
+}
+
+func newNodeOf(t *testing.T, k key.NodePrivate, disco key.DiscoPrivate, addr string, conn func(Config) *Conn) *node {
+	t.Helper()
 	// wireguard-go empties the queues of a dead peer in a finalizer, and that
 	// may not touch channels of a bubble. So there are no finalizers from here
 	// on: these tests leave little garbage.
 	debug.SetGCPercent(-1)
-	n := &node{key: key.NewNode(), disco: key.NewDisco(), addr: netip.MustParseAddr(addr), tun: tuntest.NewChannelTUN()}
+	n := &node{key: k, disco: disco, addr: netip.MustParseAddr(addr), tun: tuntest.NewChannelTUN()}
 	n.Conn = conn(n.config())
 	t.Cleanup(func() { n.Conn.Close() })
 	var err error

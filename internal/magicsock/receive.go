@@ -89,13 +89,28 @@ func (c *Conn) accept(packet relay.Packet) *peer {
 
 // admit returns p if WireGuard is to get a packet of p now.
 func (c *Conn) admit(p *peer, region int, packet []byte) *peer {
-	switch verdict, ours := p.handshakes.receive(packet); verdict {
+	switch verdict, ours := p.handshakes.receive(packet, region); verdict {
 	case take:
+		if region != 0 && isInitiation(packet) {
+			c.noteRelayedHandshake(p)
+		}
 		return p
 	case cross:
 		c.keepCrossed(p, ours, region, packet)
 	}
 	return nil
+}
+
+// noteRelayedHandshake tells the loop, if it has time, that a peer begins a
+// handshake through a relay although we have a path to it.
+func (c *Conn) noteRelayedHandshake(p *peer) {
+	if !p.route.Load().direct.IsValid() {
+		return
+	}
+	select {
+	case c.doubts <- p:
+	default:
+	}
 }
 
 // hearing tells the loop that a peer was heard through a region.

@@ -19,8 +19,12 @@ func (c *Conn) send(p *peer, packets [][]byte) {
 // sendNow sends what need not wait for an agreement.
 func (c *Conn) sendNow(p *peer, packets [][]byte) {
 	r := p.route.Load()
-	if !p.handshakes.maySend(packets) {
+	may, also := p.handshakes.maySend(packets)
+	if !may {
 		return
+	}
+	if also != 0 && r.direct.IsValid() && r.region == 0 {
+		c.sendRelayed(p, also, packets)
 	}
 	largest := maxLen(packets)
 	c.noteSent(p, r, largest)

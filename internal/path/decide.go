@@ -224,7 +224,8 @@ func (p *Peer) movedTo(c *candidate) bool {
 // doubt has a suspect path answer at once, or lose our trust until it does, and
 // asks those where the peer was heard later whether they take its place. It
 // is suspect when there is a sign that the peer has moved: it pings from where
-// it was not before, or calls, which it does when it has no path to us. Data
+// it was not before, or calls, or begins a handshake through the relay, which it
+// does when it has no path to us. Data
 // would else go to where nobody is for up to 6.5 s. A sign that comes too soon
 // after another is not forgotten but waits, since a network that changes may
 // change again.

@@ -216,6 +216,14 @@ func (p *Peer) HandlePing(now time.Time, from netip.AddrPort) Output {
 	return p.decide()
 }
 
+// HandleHandshake says that the peer has begun a WireGuard handshake through a
+// relay: it does not know the best path, or no longer.
+func (p *Peer) HandleHandshake(now time.Time) Output {
+	p.advance(now)
+	p.best.suspect = true
+	return p.decide()
+}
+
 // HandlePong says that a pong with a transaction came by UDP from an address.
 // One that answers no ping of ours changes nothing.
 func (p *Peer) HandlePong(now time.Time, from netip.AddrPort, tx disco.TxID) Output {
