@@ -167,8 +167,10 @@ type Server struct {
 	// connections have been closed; what the kernel has not delivered by then is
 	// lost.
 	//
-	// A default route into the device, for ExitNode, would lead the node's own
-	// packets back into it, unless Underlay has sockets that keep clear of it.
+	// Routes into the device that cover addresses of the network beneath the mesh,
+	// such as a default route for ExitNode, would lead the node's own packets back
+	// into it, unless Underlay has sockets that keep clear of them (on Linux by
+	// SO_MARK or SO_BINDTODEVICE).
 	Tun tun.Device
 
 	// Logger receives the log; nil is silent. Keys are never logged.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -319,6 +320,102 @@ func TestTunFilterHolds(t *testing.T) {
 		t.Fatalf("what is allowed now: %v", err)
 	}
 	conn.Close()
+}
+
+// The host's kernel is the router of a node in TUN mode, and the packet filter
+// knows its routes; peers' routes are the host's when it has them.
+func TestTunRoutes(t *testing.T) {
+	needs(t, "ip")
+	ns := newNamespace(t)
+	m := newMesh(t, nil)
+	host := m.server("host")
+	host.Tun, host.AdvertiseRoutes, host.AcceptRoutes = ns.newTun(1280), prefixes("192.168.77.0/24"), true
+	m.start(host)
+	ns.up(host)
+	peer := m.server("peer")
+	peer.AcceptRoutes, peer.AdvertiseRoutes, peer.Router = true, prefixes("192.168.78.0/24"), newFarNetwork(t).router()
+	m.start(peer)
+	m.approve(host, "192.168.77.0/24")
+	m.approve(peer, "192.168.78.0/24")
+	leads(t, peer, "192.168.77.5")
+	leads(t, host, "192.168.78.5")
+	ns.must(`ip addr add 192.168.77.5/32 dev lo
+		ip addr add 192.168.79.5/32 dev lo
+		ip route add 192.168.78.0/24 dev mesh0`)
+	ns.run(func() { // any programs of the host's
+		ln, err := net.Listen("tcp", ":80")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { ln.Close() })
+		go func() {
+			for {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				io.WriteString(c, "this is "+c.LocalAddr().String())
+				c.Close()
+			}
+		}()
+		c, err := net.Dial("tcp", "192.168.78.5:80")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, "hello")
+		text := make([]byte, 100)
+		if n, err := c.Read(text); err != nil || string(text[:n]) != "192.168.78.5:80: hello" {
+			t.Errorf("what is behind the peer answers %q, %v", text[:n], err)
+		}
+	})
+	if got := answer(t, peer, "tcp", "192.168.77.5:80", ""); got != "this is 192.168.77.5:80" {
+		t.Errorf("what is behind the host answers %q", got)
+	}
+	if _, err := peer.Dial(testCtx(t), "tcp", "192.168.79.5:80"); err == nil {
+		t.Error("an address of the host's is reached that is not offered")
+	}
+}
+
+// examples/tun does all that a machine needs.
+func TestTunExample(t *testing.T) {
+	needs(t, "ip", "ping", "go")
+	ns := ownNamespace(t)
+	if ns == nil {
+		return
+	}
+	program := filepath.Join(t.TempDir(), "tun")
+	ns.must("go build -o " + program + " ./examples/tun")
+	m := newMesh(t, nil)
+	peer := m.up("peer")
+	ctx, cancel := context.WithCancel(testCtx(t))
+	defer cancel()
+	example := exec.CommandContext(ctx, program, "-control", "http://"+m.controlAddr, "-state", t.TempDir(), "-hostname", "host")
+	example.Env = append(os.Environ(), "MESHNET_AUTHKEY="+m.authKey)
+	var said lockedBuffer
+	example.Stdout, example.Stderr = &said, &said
+	if err := example.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ip4, ip6 := peer.IPs()
+	for _, ip := range []netip.Addr{ip4, ip6} {
+		eventually(t, fmt.Sprintf("the kernel's ping of %v is answered", ip), func() bool {
+			_, err := ns.shell(fmt.Sprintf("ping -n -c 1 -W 1 %v", ip))
+			return err == nil
+		})
+	}
+	if want := ip4.String() + "\tpeer.mesh.internal\n"; !strings.Contains(said.String(), want) {
+		t.Errorf("the example says %q", said.String())
+	}
+	example.Process.Signal(os.Interrupt)
+	if err := example.Wait(); err != nil {
+		t.Errorf("the example ends: %v\n%s", err, said.String())
+	}
+	if out, err := ns.shell("ip link show mesh0"); err == nil {
+		t.Errorf("the interface is left:\n%s", out)
+	}
 }
 
 func TestTunExcludesRouter(t *testing.T) {
