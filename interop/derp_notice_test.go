@@ -51,6 +51,12 @@ func TestDERPNotices(t *testing.T) {
 	relay, host := startDERP(t, derp.ServerConfig{})
 	private := tskey.NewNode()
 	_, told := theirMessages(t, host, private, derp.MeshKey{})
+	eventually(t, "the first is in", func(context.Context) error { // their Connect does not wait for it
+		if n := relay.Stats().Clients; n != 1 {
+			return fmt.Errorf("there are %d", n)
+		}
+		return nil
+	})
 	second, _ := theirMessages(t, host, private, derp.MeshKey{})
 	problem, is := (<-told).(tsderp.HealthMessage)
 	equal(t, "a client of the same key is told of, with a text", is && problem.Problem != "", true)
