@@ -15,6 +15,8 @@
 //	  POST /machine/map        a node reports itself; the stream of what changes
 //	  HEAD /machine/pong       a router gives a sign of life
 //	  POST /machine/path       a node tells how it reached another
+//	  POST /machine/certificate  a node's TLS key is certified
+//	  POST /machine/set-dns    a node's ACME challenge is published
 //	/login/{id}    an administrator decides on a node that came without a key
 //	/admin/        the tailnet as it is, for administrators
 //
@@ -78,6 +80,14 @@ type Config struct {
 	// "https://coord.example.com": the beginning of the login URLs of nodes
 	// that come without an auth key. Empty means where the node reached it.
 	URL string
+	// PublishTXT puts a TXT record into the public DNS, and returns when it can be
+	// seen there; it is called for one that was published before, too. With it
+	// nodes, and Tailscale's clients, get certificates from public authorities such
+	// as Let's Encrypt for their names, if Domain is a public domain: these are the
+	// challenges of ACME (RFC 8555, section 8.4), below names such as
+	// "_acme-challenge.web.mesh.example.com". Nil means that certificates are those
+	// of the mesh's own authority: see [Server.AuthorityPEM].
+	PublishTXT func(ctx context.Context, name, value string) error
 	// Authenticator signs administrators in to the pages. Nil means that they
 	// have the secret of [Server.AdminSecret].
 	Authenticator Authenticator
@@ -94,6 +104,8 @@ type Server struct {
 	log    *slog.Logger
 	key    key.MachinePrivate
 	public *http.ServeMux
+
+	publishTXT func(ctx context.Context, name, value string) error
 
 	noise *noiseServer
 	conns conns
@@ -119,6 +131,7 @@ func New(c Config) (*Server, error) {
 		url:    strings.TrimSuffix(c.URL, "/"),
 		log:    c.Logger,
 
+		publishTXT: c.PublishTXT,
 		handshakes: make(chan struct{}, maxHandshakes),
 		surveys:    newSurveys(),
 	}
@@ -166,6 +179,7 @@ func (c *Config) state(domain string) (*state, error) {
 		return nil, err
 	}
 	st.terms.domain, st.baseDNS = domain, &dns
+	st.terms.publishes = c.PublishTXT != nil
 	st.policy, st.dns = st.basePolicy, st.baseDNS
 	return st, nil
 }

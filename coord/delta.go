@@ -12,9 +12,9 @@ import (
 // fullMap returns the first frame of a stream: all that the node may know.
 func fullMap(s *snapshot, v sight) *tailcfg.MapResponse {
 	resp := &tailcfg.MapResponse{
-		Node:          v.self.wire(s.domain),
+		Node:          s.self(v.self),
 		DERPMap:       s.derp,
-		DNSConfig:     s.dns,
+		DNSConfig:     s.dnsOf(v.self),
 		Domain:        s.domain,
 		PacketFilters: baseFilter(v.view),
 		Debug:         &tailcfg.Debug{DisableLogTail: true},
@@ -40,8 +40,8 @@ func baseFilter(v *policy.View) map[string][]tailcfg.FilterRule {
 func delta(old, next sight, changes iter.Seq2[*node, *node]) *tailcfg.MapResponse {
 	resp, users := new(tailcfg.MapResponse), []tailcfg.UserID(nil)
 	renamed := func(n *node) bool { return old.terms.users[n.User] != next.terms.users[n.User] }
-	if selfChanged(old.self, next.self) {
-		resp.Node = next.self.wire(next.terms.domain)
+	if selfChanged(old.self, next.self) || old.terms.authority != next.terms.authority {
+		resp.Node = next.terms.self(next.self)
 	}
 	if resp.Node != nil || renamed(next.self) {
 		users = append(users, next.self.shownUser())
@@ -49,8 +49,8 @@ func delta(old, next sight, changes iter.Seq2[*node, *node]) *tailcfg.MapRespons
 	if old.terms.derp != next.terms.derp {
 		resp.DERPMap = next.terms.derp
 	}
-	if old.terms.dns != next.terms.dns {
-		resp.DNSConfig = next.terms.dns
+	if old.terms.dns != next.terms.dns || next.terms.publishes && old.self.Name != next.self.Name {
+		resp.DNSConfig = next.terms.dnsOf(next.self)
 	}
 	if !next.view.SameRules(old.view) && !reflect.DeepEqual(next.view.Rules(), old.view.Rules()) {
 		resp.PacketFilters = baseFilter(next.view)

@@ -43,9 +43,11 @@ func (s *Server) open() (err error) {
 		return fmt.Errorf("coord: read the store: %w", err)
 	}
 	st := s.loop.state
-	for st.tailnet == nil {
-		st.found(time.Now().UTC())
-		if err = s.tryCommit(nil); errors.Is(err, ErrConflict) {
+	for now := time.Now().UTC(); !st.founded(now); {
+		if err = st.found(now); err == nil {
+			err = s.tryCommit(nil)
+		}
+		if errors.Is(err, ErrConflict) {
 			err = s.follow() // another coordinator has founded it
 		}
 		if err != nil {

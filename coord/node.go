@@ -143,6 +143,9 @@ func (n *node) ownPrefixes() []netip.Prefix {
 	return []netip.Prefix{netip.PrefixFrom(n.IPv4, n.IPv4.BitLen()), netip.PrefixFrom(n.IPv6, n.IPv6.BitLen())}
 }
 
+// fullName returns the MagicDNS name, without a trailing dot.
+func (n *node) fullName(domain string) string { return n.Name + "." + domain }
+
 func (n *node) addrs() []netip.Addr { return []netip.Addr{n.IPv4, n.IPv6} }
 
 // wire returns the node as the protocol shows it to itself and to its peers.
@@ -151,7 +154,7 @@ func (n *node) wire(domain string) *tailcfg.Node {
 	w := &tailcfg.Node{
 		ID:                n.ID,
 		StableID:          n.stableID(),
-		Name:              n.Name + "." + domain + ".",
+		Name:              n.fullName(domain) + ".",
 		User:              n.shownUser(),
 		Key:               n.Key,
 		KeyExpiry:         n.KeyExpiry,
@@ -208,7 +211,7 @@ func (n *node) describe(t *terms) Node {
 	return Node{
 		User:      login,
 		ID:        int64(n.ID),
-		Name:      n.Name + "." + t.domain,
+		Name:      n.fullName(t.domain),
 		Hostname:  n.Hostinfo.Hostname,
 		OS:        n.Hostinfo.OS,
 		Key:       n.Key,

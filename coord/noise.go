@@ -204,9 +204,8 @@ func (s *Server) noiseHandler() http.Handler {
 	mux.HandleFunc("POST /machine/map", s.serveMap)
 	mux.HandleFunc("HEAD /machine/pong", s.servePong)
 	mux.HandleFunc("POST /machine/path", s.servePath)
-	mux.HandleFunc("/machine/set-dns", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "this coordinator publishes no DNS records", http.StatusNotImplemented)
-	})
+	mux.HandleFunc("POST /machine/certificate", s.serveCertificate)
+	mux.HandleFunc("POST /machine/set-dns", s.serveSetDNS)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.work.begin() { // counted, because it may outlive its connection
 			panic(http.ErrAbortHandler)

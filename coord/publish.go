@@ -41,12 +41,14 @@ func (s *state) snapshot(old *snapshot) *snapshot {
 	return next
 }
 
-// settleTerms makes the terms those of the present users, policy and DNS.
+// settleTerms makes the terms those of the present users, policy, DNS and
+// authority.
 func (s *state) settleTerms() {
-	if !s.usersChanged && s.terms.policy == s.policy && s.terms.source == s.dns {
+	if !s.usersChanged && s.terms.policy == s.policy && s.terms.source == s.dns && s.terms.authority == s.authority {
 		return
 	}
 	t := *s.terms
+	t.authority = s.authority
 	if s.usersChanged {
 		t.users, s.usersChanged = maps.Clone(s.users), false
 	}

@@ -34,6 +34,7 @@ const (
 	kindPolicy      = "policy"
 	kindDNS         = "dns"
 	kindAdmin       = "admin"
+	kindAuthority   = "authority"
 )
 
 // newRecord returns an empty record for the entry, or nil when it is of a kind
@@ -61,6 +62,8 @@ func newRecord(entryKey string) record {
 		return new(dnsRecord)
 	case kindAdmin:
 		return new(admin)
+	case kindAuthority:
+		return new(authority)
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func (n *node) listRoutes(domain string) (routes []Route) {
 		routes = append(routes, Route{
 			Prefix:     p,
 			Node:       int64(n.ID),
-			Name:       n.Name + "." + domain,
+			Name:       n.fullName(domain),
 			Online:     n.online(),
 			Advertised: slices.Contains(n.Hostinfo.RoutableIPs, p),
 			Approved:   slices.Contains(n.Approved, p),

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/internal/cert"
 	"github.com/meshnet-go/meshnet/internal/policy"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/key"
@@ -28,6 +29,10 @@ type terms struct {
 	source *DNS // of dns
 	users  map[tailcfg.UserID]*user
 	policy *policy.Policy
+	// authority signs certificates, and publishes says that nodes may publish
+	// what other authorities ask for.
+	authority *cert.Authority
+	publishes bool
 }
 
 func compareID(n *node, id tailcfg.NodeID) int { return cmp.Compare(n.ID, id) }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/meshnet-go/meshnet/internal/cert"
 	"github.com/meshnet-go/meshnet/internal/policy"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/key"
@@ -51,6 +52,7 @@ type state struct {
 
 	// Indexes of the records. They change by enter and leave alone.
 	tailnet      *tailnet
+	authority    *cert.Authority
 	ledger       *ledger
 	admin        *admin
 	nodes        map[tailcfg.NodeID]*node

@@ -23,7 +23,9 @@ func testState() *state {
 		panic(err)
 	}
 	s := newState("self", alloc, 0)
-	s.found(epoch)
+	if err := s.found(epoch); err != nil {
+		panic(err)
+	}
 	return s
 }
 

@@ -20,11 +20,19 @@ type tailnet struct {
 
 func newTailnet() *tailnet { return &tailnet{Format: format, Key: key.NewMachine().Secret()} }
 
-// found makes the records that every tailnet has.
-func (s *state) found(now time.Time) {
-	s.put(newTailnet())
-	s.put(newAdmin())
-	s.put(&user{User{ID: int64(defaultUser), Login: defaultUserLogin, Created: now}})
+// founded reports whether the records are there that every tailnet has.
+func (s *state) founded(now time.Time) bool {
+	return s.tailnet != nil && s.authority != nil && s.authority.Serves(s.terms.domain, now)
+}
+
+// found makes those of them that are missing.
+func (s *state) found(now time.Time) error {
+	if s.tailnet == nil {
+		s.put(newTailnet())
+		s.put(newAdmin())
+		s.put(&user{User{ID: int64(defaultUser), Login: defaultUserLogin, Created: now}})
+	}
+	return s.foundAuthority(now)
 }
 
 func (t *tailnet) entryKey() string { return kindTailnet }

@@ -322,6 +322,38 @@ type PingResponse struct {
 	IsLocalIP      bool    `json:",omitempty"` // IP is the node's own
 }
 
+// Names in CapMap of what a coordinator tells a node of itself.
+const (
+	// CapHTTPS says that DNSConfig.CertDomains is meant.
+	CapHTTPS = "https"
+	// CapAuthority is meshnet's own: its values are the certificates, in DER, of
+	// authorities that sign for the nodes of the mesh; see CertificateRequest.
+	CapAuthority = "https://github.com/meshnet-go/meshnet/cap/authority"
+)
+
+// SetDNSRequest asks the coordinator to publish a record, for a challenge of
+// ACME: the body of POST /machine/set-dns.
+type SetDNSRequest struct {
+	Version CapabilityVersion
+	NodeKey key.NodePublic
+	Name    string
+	Type    string // "TXT"
+	Value   string
+}
+
+// CertificateRequest asks meshnet's coordinator for a TLS certificate: the body of
+// POST /machine/certificate.
+type CertificateRequest struct {
+	Version CapabilityVersion
+	NodeKey key.NodePublic
+	Request []byte // PKCS #10, in DER
+}
+
+// CertificateResponse answers a CertificateRequest.
+type CertificateResponse struct {
+	Chain [][]byte // in DER, the node's own first
+}
+
 // TKAInfo says that a tailnet lock is in force: peers are only trusted with a
 // signature.
 type TKAInfo struct {
