@@ -46,6 +46,7 @@ type config struct {
 	gateway       func() (netip.Addr, bool)
 	dial          func(ctx context.Context, network, addr string) (net.Conn, error)
 	rootCAs       *x509.CertPool
+	acmeDirectory string
 }
 
 func (s *Server) config() (config, error) {
@@ -71,6 +72,7 @@ func (s *Server) config() (config, error) {
 		gateway:       s.Underlay.Gateway,
 		dial:          s.Underlay.dialContext(),
 		rootCAs:       s.Underlay.RootCAs,
+		acmeDirectory: s.ACMEDirectory,
 	}
 	if cfg.hostname == "" {
 		cfg.hostname = programName()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meshnet-go/meshnet/internal/cert"
 	"github.com/meshnet-go/meshnet/internal/netmap"
 	"github.com/meshnet-go/meshnet/internal/netstack"
 )
@@ -138,6 +139,23 @@ func (r routes) health(m *netmap.Map) (problems []string) {
 		problems = append(problems, fmt.Sprintf("No peer may use what this node leads to: %s. Have the coordinator approve it.", strings.Join(waiting, ", ")))
 	}
 	return problems
+}
+
+// certificateHealth says why ListenTLS has no certificate, or not for long.
+func (n *node) certificateHealth(now time.Time) []string {
+	k := n.keeping.keeper.Load()
+	if k == nil {
+		return nil
+	}
+	switch h := k.held.load(); {
+	case h.err == nil:
+		return nil
+	case cert.InForce(h.cert, now):
+		return []string{fmt.Sprintf("The TLS certificate, which is good until %s, is not renewed: %v. It is tried again.",
+			h.cert.Leaf.NotAfter.UTC().Format(time.RFC3339), h.err)}
+	default:
+		return []string{fmt.Sprintf("ListenTLS has no certificate: %v. It is tried again.", h.err)}
+	}
 }
 
 // routeHealth adds whether anything takes what peers send through the node.

@@ -16,6 +16,9 @@ const (
 	storedControlKey = "control.key"
 	storedMap        = "netmap"
 	storedCredential = "credential"
+
+	storedCertificate = "certificate" // with its key
+	storedAccountKey  = "acme.key"
 )
 
 // identity is the keys of a node.

@@ -29,6 +29,7 @@ package meshnet
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -172,6 +173,18 @@ type Server struct {
 	// into it, unless Underlay has sockets that keep clear of them (on Linux by
 	// SO_MARK or SO_BINDTODEVICE).
 	Tun tun.Device
+
+	// GetCertificate gives [Server.ListenTLS] its certificates, in place of the
+	// mesh: those of [derp.CertFiles], which reads files that somebody else renews,
+	// of an autocert.Manager, or of the program's own.
+	//
+	// [derp.CertFiles]: https://pkg.go.dev/github.com/meshnet-go/meshnet/derp#CertFiles
+	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+	// ACMEDirectory is the URL of the authority that ListenTLS asks where the
+	// coordinator publishes the proofs. Empty is Let's Encrypt, whose terms of
+	// service are accepted by it.
+	ACMEDirectory string
 
 	// Logger receives the log; nil is silent. Keys are never logged.
 	Logger *slog.Logger

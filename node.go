@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/meshnet-go/meshnet/internal/control"
@@ -43,11 +44,15 @@ type node struct {
 	passage  *passage   // serves what nobody listens for; nil in TUN mode
 	maps     *mapKeeper // nil when the node has no next run
 	captures captures
+	keeping  keeping // of the TLS certificate
 
-	retry   chan struct{} // asks run to try again after a failure; holds one
-	orders  chan *order   // to run; holds none
+	retry   chan struct{}   // asks run to try again after a failure; holds one
+	orders  chan *order     // to run; holds none
+	ctx     context.Context // ends with close
 	cancel  context.CancelFunc
 	stopped chan struct{} // closed when run has returned
+	// current is the session with the coordinator, nil between two.
+	current atomic.Pointer[control.Session]
 
 	// Of run.
 	id     identity
@@ -75,7 +80,7 @@ func newNode(cfg config) (*node, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	n.cancel = cancel
+	n.ctx, n.cancel = ctx, cancel
 	if !cfg.ephemeral && cfg.pair == nil {
 		n.maps = newMapKeeper(cfg.store, cfg.log)
 		go n.maps.run(ctx)
@@ -161,6 +166,7 @@ func (n *node) closeParts() {
 func (n *node) close() {
 	n.cancel()
 	<-n.stopped
+	n.keeping.wait()
 	if n.maps != nil {
 		<-n.maps.done
 	}

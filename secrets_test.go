@@ -2,6 +2,7 @@ package meshnet
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -91,6 +92,19 @@ func TestNoSecretInTheLog(t *testing.T) {
 		conn.Close()
 	}
 	dial()
+
+	if _, err := a.ListenTLS("tcp", ":443"); err != nil {
+		t.Fatal(err)
+	}
+	held, err := a.running().keeping.keeper.Load().held.wait(testCtx(t), func(h heldCert) (bool, error) { return h.cert != nil, h.err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := held.cert.PrivateKey.(*ecdsa.PrivateKey).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets.raw("the key of a certificate", private)
 
 	bad := m.server("bad")
 	bad.AuthKey = "mkauth-secret-but-wrong"

@@ -16,6 +16,8 @@ import (
 func (n *node) session(ctx context.Context) (joined bool, err error) {
 	session := control.Start(n.sessionConfig())
 	defer session.Close()
+	n.current.Store(session)
+	defer n.current.Store(nil)
 	asked, stopAsked := startAsked(ctx, session)
 	defer stopAsked()
 	expiry := time.NewTimer(n.untilExpiry()) // of the next key, a peer's or ours, or of a map

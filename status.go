@@ -119,6 +119,7 @@ func (n *node) describeView(v view) *Status {
 	}
 	if v.state == StateRunning {
 		s.Health = append(s.Health, n.routeHealth(m)...)
+		s.Health = append(s.Health, n.certificateHealth(now)...)
 	}
 	s.Domain = m.Domain
 	s.Self = describe(m, m.Self, now)

@@ -13,7 +13,8 @@ import (
 
 // A Store keeps the few values that make a node the same node in its next run:
 // its keys, of a few hundred bytes in all, a digest of what it was admitted with,
-// and the last network map, of about a kilobyte for each peer, 16 MiB at most. The keys are secret, and the map is
+// the certificate of [Server.ListenTLS] with its key, and the last network map, of
+// about a kilobyte for each peer, 16 MiB at most. The keys are secret, and the map is
 // nobody else's business. Each node needs a Store of its own.
 //
 // [NewFileStore] and [NewMemoryStore] make the usual ones; a database or a

@@ -30,7 +30,8 @@ type Underlay struct {
 	// asks it for a port mapping, by PCP, NAT-PMP and UPnP.
 	Gateway func() (netip.Addr, bool)
 
-	// RootCAs verifies the certificates of coordinator and relays.
+	// RootCAs verifies the certificates of coordinator and relays, and of the
+	// ACMEDirectory.
 	RootCAs *x509.CertPool
 }
 

@@ -127,6 +127,21 @@ func (t *Table) Lookup(name string) (addrs []netip.Addr, found bool) {
 	return addrs, found
 }
 
+// FullName returns the full name, in the form of [Table.Reverse], of the host that
+// a name means, or "" when it means none.
+func (t *Table) FullName(name string) string {
+	name, ok := canonical(name)
+	if t == nil || !ok {
+		return ""
+	}
+	for _, name := range []string{name, t.qualify(name)} {
+		if _, found := t.hosts[name]; found {
+			return name
+		}
+	}
+	return ""
+}
+
 // qualify returns a single label with the suffix, and any other name as it is.
 func (t *Table) qualify(name string) string {
 	if t.suffix == "" || strings.Contains(name, ".") {

@@ -80,6 +80,29 @@ func TestLookup(t *testing.T) {
 	}
 }
 
+func TestFullName(t *testing.T) {
+	table := New(config)
+	for name, want := range map[string]string{
+		"me":                       "me.tail.example.com",
+		"Me.Tail.Example.com.":     "me.tail.example.com",
+		"shared.other.example.net": "shared.other.example.net",
+		"shared":                   "",
+		"empty":                    "empty.tail.example.com",
+		"db":                       "", // a record is no host
+		"wiki.corp.test":           "",
+		"100.64.0.1":               "",
+		"nobody":                   "",
+		"":                         "",
+	} {
+		if got := table.FullName(name); got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
+		}
+	}
+	if got := (*Table)(nil).FullName("me"); got != "" {
+		t.Errorf("no table knows %q", got)
+	}
+}
+
 func TestReverse(t *testing.T) {
 	table := New(config)
 	for _, test := range []struct{ name, addr, want string }{
