@@ -167,6 +167,7 @@ func operations() []registrar {
 		listRoutes, approveRoutes, rejectRoutes,
 		getPolicy, setPolicy,
 		getDNS, changeDNS,
+		getAuthority,
 		resetSecret,
 	}
 }

@@ -34,6 +34,7 @@ func commands() []command {
 		{name: "routes", summary: "list and approve routes to other networks, and exit nodes", help: routesHelp, make: newAction[routesListConfig], sub: routeCommands()},
 		{name: "policy", summary: "print, check and set who may reach whom", help: policyHelp, make: newAction[policyGetConfig], sub: policyCommands()},
 		{name: "dns", summary: "list and change what nodes resolve besides their names", help: dnsHelp, make: newAction[dnsListConfig], sub: dnsCommands()},
+		{name: "ca", summary: "print the certificate of the mesh's authority, for browsers and the like", help: caHelp, make: newAction[caConfig]},
 		{name: "relay", summary: "serve a relay by itself, with STUN", help: relayHelp, make: newAction[relayConfig], sub: relayCommands()},
 		{name: "proxy", summary: "join a mesh, and let other programs on the machine reach it", help: proxyHelp, make: newAction[proxyConfig]},
 		{name: "up", summary: "join a mesh and stay in it", help: upHelp, make: newAction[upConfig]},
