@@ -28,6 +28,12 @@ func ourTailnet(t *testing.T) *ownTailnet {
 // ourTailnetOn starts one with relays that are there.
 func ourTailnetOn(t *testing.T, relays *derpmap.Map, restartRelay func()) *ownTailnet {
 	t.Helper()
+	return ourTailnetWith(t, relays, restartRelay, func(*coord.Config) {})
+}
+
+// ourTailnetWith changes the coordinator's configuration first.
+func ourTailnetWith(t *testing.T, relays *derpmap.Map, restartRelay func(), adjust func(*coord.Config)) *ownTailnet {
+	t.Helper()
 	const suffix = "mesh.test"
 	n := &ownTailnet{
 		config: coord.Config{
@@ -38,6 +44,7 @@ func ourTailnetOn(t *testing.T, relays *derpmap.Map, restartRelay func()) *ownTa
 		},
 		restartRelay: restartRelay,
 	}
+	adjust(&n.config)
 	n.restart(t)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.coord().ServeHTTP(w, r)
