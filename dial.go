@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -55,7 +56,7 @@ func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, e
 	if proto == "udp" {
 		dsts = dsts[:1] // there is no telling whether anybody listens
 	}
-	return dialFirst(ctx, dsts, func(ctx context.Context, dst netip.AddrPort) (net.Conn, error) { return n.dial(ctx, proto, dst) })
+	return dialFirst(ctx, dsts, func(ctx context.Context, dst netip.AddrPort) (net.Conn, error) { return n.dial(ctx, network, dst) })
 }
 
 // reachable returns the addresses that packets can be sent to. When there are
@@ -94,11 +95,11 @@ func (n *node) dialHost(ctx context.Context, network, address string) (net.Conn,
 }
 
 // dial connects to an address of the mesh. Its errors are of package net.
-func (n *node) dial(ctx context.Context, proto string, dst netip.AddrPort) (c net.Conn, err error) {
-	if proto == "udp" {
-		c, err = n.stack.DialUDP(ctx, netip.Addr{}, dst)
+func (n *node) dial(ctx context.Context, network string, dst netip.AddrPort) (c net.Conn, err error) {
+	if strings.HasPrefix(network, "udp") {
+		c, err = n.stack.DialUDP(ctx, network, netip.Addr{}, dst)
 	} else {
-		c, err = n.stack.DialTCP(ctx, netip.Addr{}, dst)
+		c, err = n.stack.DialTCP(ctx, network, netip.Addr{}, dst)
 	}
 	if err != nil {
 		return nil, err

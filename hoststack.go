@@ -20,8 +20,8 @@ type stack interface {
 	SetAddrs([]netip.Addr) error
 	SetMTUs(map[netip.Prefix]int)
 
-	DialTCP(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
-	DialUDP(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
+	DialTCP(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
+	DialUDP(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
 	ListenTCP(network string, addr netip.AddrPort) (net.Listener, error)
 	ListenUDP(network string, addr netip.AddrPort) (net.PacketConn, error)
 
@@ -75,33 +75,33 @@ func (h *hostStack) control(_, _ string, socket syscall.RawConn) error {
 	return bindToDevice(socket, name)
 }
 
-func (h *hostStack) DialTCP(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
+func (h *hostStack) DialTCP(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{Control: h.control}
 	if local.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
 	}
-	return h.dial(ctx, d, "tcp", remote)
+	return h.dial(ctx, d, network, remote)
 }
 
-func (h *hostStack) DialUDP(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
+func (h *hostStack) DialUDP(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{Control: h.control}
 	if local.IsValid() {
 		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
 	}
-	return h.dial(ctx, d, "udp", remote)
+	return h.dial(ctx, d, network, remote)
 }
 
 // dial also ends with the stack.
-func (h *hostStack) dial(ctx context.Context, d net.Dialer, proto string, remote netip.AddrPort) (net.Conn, error) {
+func (h *hostStack) dial(ctx context.Context, d net.Dialer, network string, remote netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.sockets.open, cancel)()
-	c, err := d.DialContext(ctx, proto, remote.String())
+	c, err := d.DialContext(ctx, network, remote.String())
 	switch {
 	case err == nil:
 		return h.sockets.own(c)
 	case h.sockets.open.Err() != nil:
-		return nil, &net.OpError{Op: "dial", Net: proto, Addr: netAddr(proto, remote), Err: net.ErrClosed}
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: netAddr(network[:3], remote), Err: net.ErrClosed}
 	}
 	return nil, err
 }

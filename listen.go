@@ -8,8 +8,8 @@ import (
 
 // Listen accepts TCP connections of the mesh. The networks are "tcp" for both
 // IP versions, "tcp4" and "tcp6". The address is ":port" or one of the node's
-// own addresses and a port; port 0 picks a free one. Nobody on the host's own
-// network reaches the listener.
+// own addresses and a port; port 0 picks a free one, and so does an empty
+// address. Nobody on the host's own network reaches the listener.
 //
 // Listen starts the node if need be and does not wait for it: connections
 // come once it is up, and [Server.Up] tells why it does not come up. To listen
@@ -58,6 +58,9 @@ func (s *Server) listenAt(wantProto, network, addr string) (*node, netip.AddrPor
 }
 
 func parseListenAddr(proto, addr string) (netip.AddrPort, error) {
+	if addr == "" { // as in package net
+		return netip.AddrPort{}, nil
+	}
 	host, port, err := splitHostPort(proto, addr)
 	if err != nil {
 		return netip.AddrPort{}, err

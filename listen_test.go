@@ -22,7 +22,7 @@ func TestListenErrors(t *testing.T) {
 	}{
 		{"a port in use", "tcp", ":80", is(syscall.EADDRINUSE)},
 		{"an address of the other IP version", "tcp4", "[fd7a:115c:a1e0::1]:81", anyError},
-		{"no port", "tcp", "", anyError},
+		{"no port", "tcp", "100.64.0.1", anyError},
 		{"somebody else's address", "tcp", "100.64.9.9:80", anyError},
 		{"a name", "tcp", "node:80", anyError},
 		{"UDP", "udp", ":80", anyError},

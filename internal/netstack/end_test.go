@@ -22,7 +22,7 @@ func TestStopListening(t *testing.T) {
 	if err := <-waiting; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept while the stack stops to listen: %v", err)
 	}
-	if _, err := a.DialTCP(within(t), netip.Addr{}, port); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := a.DialTCP(within(t), "tcp", netip.Addr{}, port); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dialling a stack that does not listen any more: %v", err)
 	}
 	if _, err := b.ListenTCP("tcp", netip.AddrPort{}); !errors.Is(err, net.ErrClosed) {

@@ -156,7 +156,7 @@ func TestAdvertisedMSS(t *testing.T) {
 		dialled := make(chan struct{})
 		go func() {
 			defer close(dialled)
-			if _, err := a.DialTCP(ctx, tt.from, netip.AddrPortFrom(tt.to, 80)); err == nil {
+			if _, err := a.DialTCP(ctx, "tcp", tt.from, netip.AddrPortFrom(tt.to, 80)); err == nil {
 				t.Error("a connection without a network")
 			}
 		}()

@@ -85,10 +85,10 @@ func TestStrayConnections(t *testing.T) {
 	})
 	for _, ip := range []netip.Addr{behind4, behind6, b4, b6} {
 		to := netip.AddrPortFrom(ip, 80)
-		for name, dial := range map[string]func(context.Context, netip.Addr, netip.AddrPort) (net.Conn, error){
-			"TCP": client.DialTCP, "UDP": client.DialUDP,
+		for name, dial := range map[string]func(context.Context, string, netip.Addr, netip.AddrPort) (net.Conn, error){
+			"tcp": client.DialTCP, "udp": client.DialUDP,
 		} {
-			c, err := dial(within(t), netip.Addr{}, to)
+			c, err := dial(within(t), name, netip.Addr{}, to)
 			if err != nil {
 				t.Errorf("%s to %v: %v", name, to, err)
 				continue
@@ -113,10 +113,10 @@ func TestListenersAreNotOnAddressesOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, ip := range []netip.Addr{behind4, behind6} {
-		if c, err := client.DialTCP(within(t), netip.Addr{}, netip.AddrPortFrom(ip, 80)); !errors.Is(err, syscall.ECONNREFUSED) {
+		if c, err := client.DialTCP(within(t), "tcp", netip.Addr{}, netip.AddrPortFrom(ip, 80)); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("dialling %v: %v, %v", ip, c, err)
 		}
-		c, err := client.DialUDP(within(t), netip.Addr{}, netip.AddrPortFrom(ip, 80))
+		c, err := client.DialUDP(within(t), "udp", netip.Addr{}, netip.AddrPortFrom(ip, 80))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,10 +139,10 @@ func TestRejectedStrays(t *testing.T) {
 	each(t, router, (*Stray).Reject)
 	for _, ip := range []netip.Addr{behind4, behind6, b4, b6} {
 		to := netip.AddrPortFrom(ip, 80)
-		if _, err := client.DialTCP(within(t), netip.Addr{}, to); !errors.Is(err, syscall.ECONNREFUSED) {
+		if _, err := client.DialTCP(within(t), "tcp", netip.Addr{}, to); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("dialling %v: %v", to, err)
 		}
-		c, err := client.DialUDP(within(t), netip.Addr{}, to)
+		c, err := client.DialUDP(within(t), "udp", netip.Addr{}, to)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestStrayIsSettledOnce(t *testing.T) {
 		_, err := s.Accept()
 		settled <- err
 	})
-	client.DialTCP(within(t), netip.Addr{}, netip.AddrPortFrom(behind4, 80))
+	client.DialTCP(within(t), "tcp", netip.Addr{}, netip.AddrPortFrom(behind4, 80))
 	if err := <-settled; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept after Reject: %v", err)
 	}
@@ -349,7 +349,7 @@ func TestCloseWhileStraysWait(t *testing.T) {
 func TestStrayFlowHasDeadlinesAndPlaces(t *testing.T) {
 	client, router := newRouter(t)
 	router.TakeStrays(false, true, false)
-	c, err := client.DialUDP(within(t), netip.Addr{}, netip.AddrPortFrom(behind4, 53))
+	c, err := client.DialUDP(within(t), "udp", netip.Addr{}, netip.AddrPortFrom(behind4, 53))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func (r *tcpRequest) accept() (net.Conn, error) {
 		abort(ep)
 		return nil, net.ErrClosed
 	}
-	return &strayConn{r.stack.newTCPConn(ep, queue, toFull(peer)), r.place}, nil
+	return &strayConn{r.stack.newTCPConn("tcp", ep, queue, toFull(peer)), r.place}, nil
 }
 
 func (r *tcpRequest) reject() { r.forwarded.Complete(true) }

@@ -22,15 +22,15 @@ const backlog = 1024
 
 // DialTCP connects to remote, from local or, when that is the zero Addr, from
 // the address that fits. The connection also has CloseRead and CloseWrite.
-func (s *Stack) DialTCP(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
-	c, err := s.dialTCP(ctx, local, remote)
+func (s *Stack) DialTCP(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
+	c, err := s.dialTCP(ctx, network, local, remote)
 	if err != nil {
-		return nil, opError("dial", "connect", "tcp", nil, net.TCPAddrFromAddrPort(remote), err)
+		return nil, opError("dial", "connect", network, nil, net.TCPAddrFromAddrPort(remote), err)
 	}
 	return c, nil
 }
 
-func (s *Stack) dialTCP(ctx context.Context, local netip.Addr, remote netip.AddrPort) (*tcpConn, error) {
+func (s *Stack) dialTCP(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (*tcpConn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (s *Stack) dialTCP(ctx context.Context, local netip.Addr, remote netip.Addr
 		abort(ep)
 		return nil, err
 	}
-	return s.newTCPConn(ep, queue, to), nil
+	return s.newTCPConn(network, ep, queue, to), nil
 }
 
 // connect returns when ep is connected, has failed, or need not go on.
@@ -167,7 +167,7 @@ func (l *tcpListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, opError("accept", "accept", l.network, nil, l.local, err)
 	}
-	return l.stack.newTCPConn(ep, queue, peer), nil
+	return l.stack.newTCPConn(l.network, ep, queue, peer), nil
 }
 
 // Close stops listening. Connections that nobody has accepted are reset.
@@ -188,7 +188,7 @@ type tcpConn struct {
 	writing     sync.Mutex // one Write at a time, so that their bytes do not mix
 }
 
-func (s *Stack) newTCPConn(ep tcpip.Endpoint, queue *waiter.Queue, peer tcpip.FullAddress) *tcpConn {
+func (s *Stack) newTCPConn(network string, ep tcpip.Endpoint, queue *waiter.Queue, peer tcpip.FullAddress) *tcpConn {
 	keepAlive(ep)
 	s.open.add(ep)
 	local, _ := ep.GetLocalAddress() // cannot fail for TCP
@@ -196,7 +196,7 @@ func (s *Stack) newTCPConn(ep tcpip.Endpoint, queue *waiter.Queue, peer tcpip.Fu
 		stack:   s,
 		ep:      ep,
 		queue:   queue,
-		network: "tcp",
+		network: network,
 		local:   net.TCPAddrFromAddrPort(fromFull(local)),
 		remote:  net.TCPAddrFromAddrPort(fromFull(peer)),
 		closed:  make(chan struct{}),

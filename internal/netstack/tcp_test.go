@@ -106,10 +106,10 @@ func TestDialErrors(t *testing.T) {
 			if ctx == nil {
 				ctx = within(t)
 			}
-			for network, dial := range map[string]func(context.Context, netip.Addr, netip.AddrPort) (net.Conn, error){
+			for network, dial := range map[string]func(context.Context, string, netip.Addr, netip.AddrPort) (net.Conn, error){
 				"tcp": test.stack.DialTCP, "udp": test.stack.DialUDP,
 			} {
-				c, err := dial(ctx, test.local, netip.MustParseAddrPort(test.to))
+				c, err := dial(ctx, network, test.local, netip.MustParseAddrPort(test.to))
 				if network == "udp" && test.want == syscall.ECONNREFUSED {
 					if err != nil {
 						t.Errorf("udp: %v; want no error before the first datagram", err)
@@ -151,12 +151,12 @@ func TestDialIsCanceled(t *testing.T) {
 	nobody := netip.MustParseAddrPort("100.64.0.9:1")
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(10*time.Millisecond, cancel)
-	_, err := a.DialTCP(ctx, netip.Addr{}, nobody)
+	_, err := a.DialTCP(ctx, "tcp", netip.Addr{}, nobody)
 	wantOpError(t, err, "dial", "tcp", nobody.String(), context.Canceled)
 
 	ctx, cancel = context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	_, err = a.DialTCP(ctx, netip.Addr{}, nobody)
+	_, err = a.DialTCP(ctx, "tcp", netip.Addr{}, nobody)
 	wantOpError(t, err, "dial", "tcp", nobody.String(), context.DeadlineExceeded)
 
 	if left := a.ip.RegisteredEndpoints(); len(left) != 0 {
@@ -168,9 +168,9 @@ func TestDialEndsWithTheStack(t *testing.T) {
 	a, _ := newPair(t)
 	nobody := netip.MustParseAddrPort("100.64.0.9:1")
 	time.AfterFunc(10*time.Millisecond, func() { a.Close() })
-	_, err := a.DialTCP(within(t), netip.Addr{}, nobody)
+	_, err := a.DialTCP(within(t), "tcp", netip.Addr{}, nobody)
 	wantOpError(t, err, "dial", "tcp", nobody.String(), net.ErrClosed)
-	_, err = a.DialTCP(within(t), netip.Addr{}, nobody)
+	_, err = a.DialTCP(within(t), "tcp", netip.Addr{}, nobody)
 	wantOpError(t, err, "dial", "tcp", nobody.String(), net.ErrClosed)
 }
 
@@ -216,7 +216,7 @@ func TestListen(t *testing.T) {
 			}
 			for _, ip := range test.refuses {
 				to := netip.AddrPortFrom(ip, uint16(addr.Port))
-				_, err := a.DialTCP(within(t), netip.Addr{}, to)
+				_, err := a.DialTCP(within(t), "tcp", netip.Addr{}, to)
 				wantOpError(t, err, "dial", "tcp", to.String(), syscall.ECONNREFUSED)
 			}
 		})
@@ -511,7 +511,7 @@ func TestDialFrom(t *testing.T) {
 	}
 	mustListen(t, b, "tcp", "0.0.0.0:80")
 	for _, local := range []netip.Addr{a4, second} {
-		c, err := a.DialTCP(within(t), local, netip.AddrPortFrom(b4, 80))
+		c, err := a.DialTCP(within(t), "tcp", local, netip.AddrPortFrom(b4, 80))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -134,7 +134,7 @@ func TestCloseUnderLoad(t *testing.T) {
 	ctx := within(t)
 	wg.Go(func() {
 		for {
-			_, err := a.DialTCP(ctx, netip.Addr{}, netip.AddrPortFrom(b4, 1)) // refused, until
+			_, err := a.DialTCP(ctx, "tcp", netip.Addr{}, netip.AddrPortFrom(b4, 1)) // refused, until
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}

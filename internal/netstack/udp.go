@@ -23,17 +23,17 @@ const (
 )
 
 // DialUDP returns a connection that exchanges datagrams with remote only, from
-// local or, when that is the zero Addr, from the address that fits. It is also
-// a net.PacketConn.
-func (s *Stack) DialUDP(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
-	c, err := s.dialUDP(ctx, local, remote)
+// local or, when that is the zero Addr, from the address that fits. The network,
+// "udp", "udp4" or "udp6", is only shown. It is also a net.PacketConn.
+func (s *Stack) DialUDP(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
+	c, err := s.dialUDP(ctx, network, local, remote)
 	if err != nil {
-		return nil, opError("dial", "connect", "udp", nil, net.UDPAddrFromAddrPort(remote), err)
+		return nil, opError("dial", "connect", network, nil, net.UDPAddrFromAddrPort(remote), err)
 	}
 	return c, nil
 }
 
-func (s *Stack) dialUDP(ctx context.Context, local netip.Addr, remote netip.AddrPort) (*udpConn, error) {
+func (s *Stack) dialUDP(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (*udpConn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (s *Stack) dialUDP(ctx context.Context, local netip.Addr, remote netip.Addr
 		stack:   s,
 		ep:      ep,
 		queue:   queue,
-		network: "udp",
+		network: network,
 		local:   net.UDPAddrFromAddrPort(fromFull(bound)),
 		remote:  net.UDPAddrFromAddrPort(remote),
 		closed:  make(chan struct{}),

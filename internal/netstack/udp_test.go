@@ -29,7 +29,7 @@ func mustListenUDP(t testing.TB, s *Stack, network, addr string) net.PacketConn 
 
 func mustDialUDP(t testing.TB, s *Stack, to netip.AddrPort) net.Conn {
 	t.Helper()
-	c, err := s.DialUDP(within(t), netip.Addr{}, to)
+	c, err := s.DialUDP(within(t), "udp", netip.Addr{}, to)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func stackHost(t *testing.T) udpHost {
 			return s.ListenUDP(network, netip.MustParseAddrPort(addr))
 		},
 		dial: func(addr string) (net.Conn, error) {
-			return s.DialUDP(within(t), netip.Addr{}, netip.MustParseAddrPort(addr))
+			return s.DialUDP(within(t), "udp", netip.Addr{}, netip.MustParseAddrPort(addr))
 		},
 		ip4: a4.String(),
 	}

@@ -97,7 +97,7 @@ func mustListen(t testing.TB, s *Stack, network, addr string) net.Listener {
 
 func mustDial(t testing.TB, s *Stack, to netip.AddrPort) net.Conn {
 	t.Helper()
-	c, err := s.DialTCP(within(t), netip.Addr{}, to)
+	c, err := s.DialTCP(within(t), "tcp", netip.Addr{}, to)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -174,7 +174,7 @@ func TestDialRefusedByThePeersFilter(t *testing.T) {
 	for _, addrs := range [][2]netip.Addr{{a4, b4}, {a6, b6}} {
 		a, b := newHost(t, addrs[0]), newHost(t, addrs[1])
 		connect(t, a, b)
-		_, err := a.DialTCP(within(t), netip.Addr{}, netip.AddrPortFrom(addrs[1], 8))
+		_, err := a.DialTCP(within(t), "tcp", netip.Addr{}, netip.AddrPortFrom(addrs[1], 8))
 		var op *net.OpError
 		if !errors.Is(err, syscall.ECONNREFUSED) || !errors.As(err, &op) {
 			t.Errorf("dialling what %v does not allow: %v", addrs[1], err)
@@ -186,7 +186,7 @@ func TestRejectEndsNoOpenConnection(t *testing.T) {
 	a, b := newHost(t, a4), newHost(t, b4)
 	b.echo(t)
 	connect(t, a, b)
-	conn, err := a.DialTCP(within(t), netip.Addr{}, netip.AddrPortFrom(b4, 7))
+	conn, err := a.DialTCP(within(t), "tcp", netip.Addr{}, netip.AddrPortFrom(b4, 7))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestRejectOfSomethingElse(t *testing.T) {
 	}
 	dialled := make(chan result, 1)
 	go func() {
-		conn, err := a.DialTCP(within(t), netip.Addr{}, netip.AddrPortFrom(b4, 7))
+		conn, err := a.DialTCP(within(t), "tcp", netip.Addr{}, netip.AddrPortFrom(b4, 7))
 		dialled <- result{conn, err}
 	}()
 	syn, err := read(a.dev)
