@@ -14,7 +14,7 @@ check: deps fmt vet staticcheck tidy cross test quickstart interop
 # The race detector needs a C compiler; interop lets the others go through
 # proxies; zsh and fish are for the command's completion. Installing OpenSSH's
 # server starts it, where services start by themselves. Chromium is Chrome on some
-# machines.
+# machines. PostgreSQL's programs are not on the path.
 PROGRAMS = gcc:gcc gcc:libc6-dev curl:curl ssh:openssh-client sshd:openssh-server nc.openbsd:netcat-openbsd \
 	proxychains4:proxychains4 socksify:dante-client inetutils-ftp:inetutils-ftp drill:ldnsutils \
 	miniupnpd:miniupnpd-nftables nft:nftables ip:iproute2 zsh:zsh fish:fish ping:iputils-ping iperf3:iperf3 tshark:tshark
@@ -22,6 +22,7 @@ deps:
 	@PATH=$$PATH:/usr/sbin; missing=$$( \
 		for p in $(PROGRAMS); do command -v $${p%:*} >/dev/null || echo $${p#*:}; done; \
 		/usr/bin/python3 -c 'import socks' 2>/dev/null || echo python3-socks; \
+		ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || echo postgresql; \
 		{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || echo chromium); \
 	test -z "$$missing" || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends $$missing >/dev/null; }
