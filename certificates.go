@@ -76,7 +76,7 @@ func (k *keeping) wait() {
 // seekCertificate has the certificate of the mesh asked for, if the program has
 // none of its own.
 func (s *Server) seekCertificate() error {
-	if s.GetCertificate != nil {
+	if s.Certificates != nil {
 		return nil
 	}
 	n, err := s.start()
@@ -88,23 +88,6 @@ func (s *Server) seekCertificate() error {
 		_, err = wantedCertificate(v.netMap)
 	}
 	return err
-}
-
-// certificate is for [tls.Config].
-func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if s.GetCertificate != nil {
-		return s.GetCertificate(hello)
-	}
-	n, err := s.start()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(hello.Context(), certificateWait)
-	defer cancel()
-	if k := n.keeping.of(n); k != nil {
-		return k.get(ctx)
-	}
-	return nil, ErrNoCertificates
 }
 
 // get returns the certificate, which it waits for while there is no reason to

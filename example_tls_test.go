@@ -22,7 +22,7 @@ func ExampleServer_ListenTLS() {
 	defer shop.Close()
 	ln, err := shop.ListenTLS("tcp", ":443")
 	if errors.Is(err, meshnet.ErrNoCertificates) { // such as Headscale's, today
-		log.Fatal("this coordinator has no certificates: set GetCertificate")
+		log.Fatal("this coordinator has no certificates: set Certificates")
 	} else if err != nil {
 		log.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func ExampleServer_ListenTLS_files() {
 		fmt.Println("no certificate in these files")
 		return
 	}
-	srv := &meshnet.Server{ControlURL: "https://mesh.example.com", Dir: "state", GetCertificate: files.GetCertificate}
+	srv := &meshnet.Server{ControlURL: "https://mesh.example.com", Dir: "state", Certificates: files.GetCertificate}
 	defer srv.Close()
 	ln, err := srv.ListenTLS("tcp", ":443")
 	if err != nil {
@@ -66,7 +66,7 @@ func ExampleServer_ListenTLS_files() {
 }
 
 // HTTP/2 on a port of the mesh.
-func ExampleServer_TLSConfig() {
+func ExampleServer_GetCertificate() {
 	controlURL, authKey, stop := startMesh()
 	defer stop()
 	shop := &meshnet.Server{Hostname: "shop", ControlURL: controlURL, AuthKey: authKey, Ephemeral: true}
@@ -75,7 +75,7 @@ func ExampleServer_TLSConfig() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	web := &http.Server{TLSConfig: shop.TLSConfig()}
+	web := &http.Server{TLSConfig: &tls.Config{GetCertificate: shop.GetCertificate}}
 	go web.ServeTLS(ln, "", "")
 
 	resp, err := shop.HTTPClient().Get("https://shop/")

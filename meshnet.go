@@ -174,12 +174,12 @@ type Server struct {
 	// SO_MARK or SO_BINDTODEVICE).
 	Tun tun.Device
 
-	// GetCertificate gives [Server.ListenTLS] its certificates, in place of the
-	// mesh: those of [derp.CertFiles], which reads files that somebody else renews,
-	// of an autocert.Manager, or of the program's own.
+	// Certificates gives [Server.ListenTLS] its certificates, in place of the
+	// mesh: the GetCertificate of [derp.CertFiles], which reads files that somebody
+	// else renews, of an autocert.Manager, or the program's own.
 	//
 	// [derp.CertFiles]: https://pkg.go.dev/github.com/meshnet-go/meshnet/derp#CertFiles
-	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Certificates func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
 	// ACMEDirectory is the URL of the authority that ListenTLS asks where the
 	// coordinator publishes the proofs. Empty is Let's Encrypt, whose terms of

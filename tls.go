@@ -14,12 +14,12 @@ import (
 	"github.com/meshnet-go/meshnet/internal/cert"
 )
 
-// ErrNoCertificates means that neither [Server.GetCertificate] nor the mesh has
+// ErrNoCertificates means that neither [Server.Certificates] nor the mesh has
 // certificates: its coordinator offers none.
-var ErrNoCertificates = errors.New("the coordinator of the mesh offers no TLS certificates; set Server.GetCertificate")
+var ErrNoCertificates = errors.New("the coordinator of the mesh offers no TLS certificates; set Server.Certificates")
 
 // ListenTLS is Listen for TLS: connections that are accepted are [*tls.Conn].
-// Certificates are those of [Server.GetCertificate] or else of the mesh: by the
+// Certificates are those of [Server.Certificates] or else of the mesh: by the
 // authority of a coordinator of package coord, or by ACME where the coordinator
 // publishes the proofs, as Tailscale does (see [Server.CertDomains]). They are
 // asked for at once, renewed in good time, and kept in the Store. A connection
@@ -27,6 +27,10 @@ var ErrNoCertificates = errors.New("the coordinator of the mesh offers no TLS ce
 //
 // It is [ErrNoCertificates] when the node is up and the mesh offers none. What
 // keeps a certificate from coming later on is told by Status.Health.
+//
+// No protocol is negotiated: HTTP/2 is what an [http.Server] speaks that has
+// [Server.GetCertificate] in its TLSConfig, and whose ServeTLS is given the
+// listener of [Server.Listen].
 func (s *Server) ListenTLS(network, addr string) (net.Listener, error) {
 	if err := s.seekCertificate(); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
@@ -35,14 +39,27 @@ func (s *Server) ListenTLS(network, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tls.NewListener(ln, s.TLSConfig()), nil
+	return tls.NewListener(ln, &tls.Config{GetCertificate: s.GetCertificate}), nil
 }
 
-// TLSConfig returns a new configuration for servers of one's own, with the
-// certificates of [Server.ListenTLS]. It has no NextProtos, and neither do
-// connections of ListenTLS: HTTP/2 is what an [http.Server] speaks that has it as
-// its TLSConfig, and whose ServeTLS is given the listener of [Server.Listen].
-func (s *Server) TLSConfig() *tls.Config { return &tls.Config{GetCertificate: s.certificate} }
+// GetCertificate returns the certificate of [Server.ListenTLS], for the
+// [tls.Config] of servers of one's own. It waits for the first one, within
+// hello's context and half a minute.
+func (s *Server) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if s.Certificates != nil {
+		return s.Certificates(hello)
+	}
+	n, err := s.start()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(hello.Context(), certificateWait)
+	defer cancel()
+	if k := n.keeping.of(n); k != nil {
+		return k.get(ctx)
+	}
+	return nil, ErrNoCertificates
+}
 
 // CertDomains returns the names for which the mesh has certificates for this
 // node: its own full name, if any. Those are publicly trusted when the coordinator

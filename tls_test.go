@@ -90,7 +90,7 @@ func TestListenTLSByTheMeshsAuthority(t *testing.T) {
 		t.Fatal(err)
 	}
 	two := quietly(http.HandlerFunc(greet))
-	two.TLSConfig = web.TLSConfig()
+	two.TLSConfig = &tls.Config{GetCertificate: web.GetCertificate}
 	go two.ServeTLS(ln, "", "")
 	wantPage(t, visitor.HTTPClient(), "https://web:8443/", "HTTP/2.0 visitor.mesh.internal")
 
@@ -145,7 +145,7 @@ func TestListenTLSWithCertificatesOfOnesOwn(t *testing.T) {
 	}
 	web := m.server("web")
 	var asked string
-	web.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	web.Certificates = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		asked = hello.ServerName
 		return &own, nil
 	}
