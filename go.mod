@@ -7,7 +7,7 @@ require (
 	go.etcd.io/bbolt v1.5.0 // coord/boltstore alone: nodes do not link it
 	go4.org/netipx v0.0.0-20260823151212-3075585bcbeb
 	golang.org/x/crypto v0.58.0
-	golang.org/x/net v0.60.0 // nettest, in tests alone; wireguard links the module anyway
+	golang.org/x/net v0.60.0 // dnsmessage; nettest in tests. wireguard links the module anyway
 	golang.zx2c4.com/wireguard v0.0.0-20260522210424-ecfc5a8d5446
 	gvisor.dev/gvisor v0.0.0-20260905035102-160fafc42237
 )
