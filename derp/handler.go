@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/meshnet-go/meshnet/internal/wsconn"
 )
 
 const (
@@ -38,7 +40,7 @@ func (s *Server) serveRelay(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "DERP is served over TLS", http.StatusForbidden)
 		return
 	}
-	if wantsWebSocket(r) {
+	if wsconn.Offered(r, subprotocol) {
 		s.serveWebSocket(w, r)
 		return
 	}

@@ -7,16 +7,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 
-	"github.com/coder/websocket"
-
 	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/internal/wsconn"
 )
 
 // login connects and logs in.
@@ -107,26 +104,10 @@ func ask(r *bufio.Reader, w *bufio.Writer, req *http.Request) (*http.Response, e
 
 // upgradeToWebSocket is upgrade where nothing else gets through.
 func (a *attempt) upgradeToWebSocket(ctx context.Context, conn *tls.Conn) (stream, error) {
-	web := &http.Client{
-		Transport: &http.Transport{
-			DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return conn, nil },
-			MaxResponseHeaderBytes: maxUpgradeReply,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	ws, _, err := websocket.Dial(ctx, a.url("wss", pathDERP).String(), &websocket.DialOptions{
-		HTTPClient:   web,
-		HTTPHeader:   http.Header{"User-Agent": {""}},
-		Subprotocols: []string{subprotocol},
-	})
+	nc, err := wsconn.Upgrade(ctx, conn, a.url("wss", pathDERP).String(), subprotocol, maxUpgradeReply)
 	if err != nil {
 		return stream{}, err
 	}
-	if ws.Subprotocol() != subprotocol {
-		ws.CloseNow()
-		return stream{}, errors.New("the server has WebSockets, but no relay")
-	}
-	nc := newWebSocketConn(ws, conn)
 	return newStream(nc, nc), nil
 }
 

@@ -7,7 +7,7 @@ package layers
 // policy is read by the test. A name is a folder of the module; "." is the
 // root, and "..." stands for everything below a folder.
 const policy = `
-key  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet,serve,splice,hostping,pcapng,cert,acmedns}
+key  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet,serve,splice,hostping,pcapng,cert,acmedns,wsconn}
 socks5  httpproxy
 internal/disco  internal/ping  internal/tailcfg  internal/noise  internal/portmap  internal/capture  derp
 internal/path  internal/psk  internal/netcheck  internal/filter  internal/policy  internal/relay  internal/control  coord/internal/{feed,web}
