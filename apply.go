@@ -76,7 +76,7 @@ func (n *node) compileFilter(m *netmap.Map) *filter.Filter {
 	}
 	f, err := filter.Compile(filter.Config{
 		Rules: m.Rules,
-		Local: n.cfg.routes.local(m.Self, n.host.monitor.State().Addrs),
+		Local: n.cfg.routes.local(m.Self, n.host.addrs()),
 		Peers: m.Peers,
 	})
 	if err != nil {

@@ -1,3 +1,5 @@
+//go:build !js
+
 package meshnet
 
 import (
@@ -11,7 +13,7 @@ import (
 )
 
 // hostNet is what the node knows of the host's network: our addresses, and the
-// port that the router maps to us.
+// port that the router maps to us. A browser knows less: hostnet_js.go.
 type hostNet struct {
 	monitor   *netmon.Monitor
 	mapper    *portmap.Client
@@ -29,6 +31,21 @@ func (h *hostNet) close() {
 	h.monitor.Close()
 	h.mapper.Close()
 }
+
+// addrs returns the host's addresses, each with its network.
+func (h *hostNet) addrs() []netip.Prefix { return h.monitor.State().Addrs }
+
+// changed delivers a value after the host's network has changed.
+func (h *hostNet) changed() <-chan struct{} { return h.monitor.Changed() }
+
+// look has changes noticed at once.
+func (h *hostNet) look() { h.monitor.Poke() }
+
+// mapped is where the router passes packets on to us; invalid when it does not.
+func (h *hostNet) mapped() netip.AddrPort { return h.mapper.Mapping() }
+
+// remapped delivers a value after mapped has changed.
+func (h *hostNet) remapped() <-chan struct{} { return h.mapper.Changed() }
 
 // host returns what magicsock wants to know. Our addresses in the mesh, which
 // are the host's too in TUN mode, are no place where peers could find us.

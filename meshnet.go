@@ -301,7 +301,7 @@ func (s *Server) Status() *Status {
 // Server that is not started.
 func (s *Server) NetworkChanged() {
 	if n := s.running(); n != nil {
-		n.host.monitor.Poke()
+		n.host.look()
 		n.magic.NetworkChanged()
 	}
 }

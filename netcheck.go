@@ -66,7 +66,7 @@ func (s *Server) Netcheck(ctx context.Context) (*Netcheck, error) {
 		err = fmt.Errorf("meshnet: looking at the network: %w", err)
 	}
 	found := describeNetwork(report, v.netMap.DERPMap)
-	found.Mapped = n.host.mapper.Mapping()
+	found.Mapped = n.host.mapped()
 	return found, err
 }
 

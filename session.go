@@ -74,10 +74,10 @@ func (n *node) session(ctx context.Context) (joined bool, err error) {
 		case <-n.magic.Changed():
 			n.localChanged()
 			session.SetState(n.state())
-		case <-n.host.mapper.Changed():
+		case <-n.host.remapped():
 			n.magic.SetHost(n.host.host(n.view.load()))
 			session.SetState(n.state())
-		case <-n.host.monitor.Changed():
+		case <-n.host.changed():
 			n.networkChanged()
 		case <-ctx.Done():
 			n.leave(session)
@@ -102,9 +102,9 @@ func (n *node) attend(done <-chan struct{}) {
 			expiry.Reset(n.untilExpiry())
 		case <-n.magic.Changed():
 			n.localChanged()
-		case <-n.host.mapper.Changed():
+		case <-n.host.remapped():
 			n.magic.SetHost(n.host.host(n.view.load()))
-		case <-n.host.monitor.Changed():
+		case <-n.host.changed():
 			n.networkChanged()
 		}
 	}

@@ -5,13 +5,13 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
-	"runtime"
 )
 
 // Underlay is the network beneath the mesh, on which the node reaches its
 // coordinator, relays and peers. Every nil field means the host's own. A
 // program that brings its own dialer or sockets, or a test that brings a whole
-// network, sets them.
+// network, sets them. In a browser (js/wasm) all but ListenPacket are of no use:
+// there are only WebSockets and fetch.
 type Underlay struct {
 	// ListenPacket opens the UDP sockets of direct paths: network is "udp4"
 	// or "udp6", addr ":port". Whether it fails or not, the mesh is reached:
@@ -37,13 +37,10 @@ type Underlay struct {
 
 // listenPacket returns nil where there is no UDP.
 func (u *Underlay) listenPacket() func(ctx context.Context, network, addr string) (net.PacketConn, error) {
-	switch {
-	case u.ListenPacket != nil:
+	if u.ListenPacket != nil {
 		return u.ListenPacket
-	case runtime.GOOS == "js", runtime.GOOS == "wasip1": // package net has a make-believe there
-		return nil
 	}
-	return new(net.ListenConfig).ListenPacket
+	return hostListenPacket()
 }
 
 func (u *Underlay) dialContext() func(ctx context.Context, network, addr string) (net.Conn, error) {

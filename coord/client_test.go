@@ -116,6 +116,8 @@ type machine struct {
 	key  key.MachinePrivate
 	node key.NodePublic
 	http *http.Transport
+
+	webSocket bool // as a browser
 }
 
 func (ts *testServer) machine() *machine {
@@ -131,11 +133,14 @@ func (ts *testServer) machine() *machine {
 
 // upgrade makes a Noise connection.
 func (m *machine) upgrade() (net.Conn, error) {
-	nc, err := m.ts.dial()
+	i, err := noise.Initiate(m.key, m.ts.PublicKey(), 130)
 	if err != nil {
 		return nil, err
 	}
-	i, err := noise.Initiate(m.key, m.ts.PublicKey(), 130)
+	if m.webSocket {
+		return i.Finish(m.ts.openWebSocket(m.t, i.Message))
+	}
+	nc, err := m.ts.dial()
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@
 // in a browser:
 //
 //	GET  /key      the coordinator's public key
-//	POST /ts2021   upgrade to a Noise connection, and in it HTTP/2:
+//	POST /ts2021   upgrade to a Noise connection, and in it HTTP/2 (browsers: GET, a WebSocket):
 //	  POST /machine/register   a node key becomes a member, or logs out
 //	  POST /machine/map        a node reports itself; the stream of what changes
 //	  HEAD /machine/pong       a router gives a sign of life
@@ -189,6 +189,7 @@ func (s *Server) start(a Authenticator) {
 	s.public = http.NewServeMux()
 	s.public.HandleFunc("GET /key", s.serveKey)
 	s.public.HandleFunc("POST /ts2021", s.serveUpgrade)
+	s.public.HandleFunc("GET /ts2021", s.serveWebSocket)
 	pages := s.newPages(a)
 	s.public.Handle("/login/", pages)
 	s.public.Handle("/admin/", pages)

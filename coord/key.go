@@ -15,6 +15,7 @@ func (s *Server) serveKey(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the query has no capability version v", http.StatusBadRequest)
 		return
 	}
+	w.Header().Set("Access-Control-Allow-Origin", "*") // pages of any origin are nodes
 	writeJSON(w, struct {
 		LegacyPublicKey key.MachinePublic `json:"legacyPublicKey"` // zero: of a protocol that is gone
 		PublicKey       key.MachinePublic `json:"publicKey"`

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/meshnet-go/meshnet/internal/noise"
+	"github.com/meshnet-go/meshnet/internal/wsconn"
 )
 
 const (
@@ -29,11 +30,34 @@ const (
 // serveUpgrade answers POST /ts2021: it turns the connection into one between
 // the keys of the machine and ours, and hands it to the HTTP/2 server.
 func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request) {
-	initiation, err := base64.StdEncoding.DecodeString(r.Header.Get(handshakeHeader))
-	if err != nil || len(initiation) == 0 || !strings.EqualFold(r.Header.Get("Upgrade"), upgradeProtocol) {
+	initiation, ok := parseInitiation(r.Header.Get(handshakeHeader))
+	if !ok || !strings.EqualFold(r.Header.Get("Upgrade"), upgradeProtocol) {
 		http.Error(w, "this is the path of the control protocol: it wants an upgrade to "+upgradeProtocol, http.StatusBadRequest)
 		return
 	}
+	s.serveMachine(w, r, initiation, func() (net.Conn, error) { return s.switchProtocols(w) })
+}
+
+// serveWebSocket answers GET /ts2021, which is what browsers have for
+// POST: the initiation is in the query, and the connection in a WebSocket. Any
+// page may come. What says whose a machine is, is its key.
+func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
+	initiation, ok := parseInitiation(r.URL.Query().Get(handshakeHeader))
+	if !ok || !wsconn.Offered(r, upgradeProtocol) {
+		http.Error(w, "this is the path of the control protocol: it wants a WebSocket for "+upgradeProtocol, http.StatusBadRequest)
+		return
+	}
+	s.serveMachine(w, r, initiation, func() (net.Conn, error) { return wsconn.Accept(w, r, upgradeProtocol) })
+}
+
+func parseInitiation(text string) (initiation []byte, ok bool) {
+	initiation, err := base64.StdEncoding.DecodeString(text)
+	return initiation, err == nil && len(initiation) > 0
+}
+
+// serveMachine makes a Noise connection in what take takes out of HTTP, unless
+// too many want one.
+func (s *Server) serveMachine(w http.ResponseWriter, r *http.Request, initiation []byte, take func() (net.Conn, error)) {
 	select {
 	case s.handshakes <- struct{}{}:
 		defer func() { <-s.handshakes }()
@@ -42,16 +66,22 @@ func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many machines connect at once", http.StatusServiceUnavailable)
 		return
 	}
-	conn, err := s.accept(w, initiation)
+	nc, err := take()
 	if err != nil {
+		s.log.Debug("control connection failed", "remote", r.RemoteAddr, "err", err)
+		return
+	}
+	conn, err := s.handshake(nc, initiation)
+	if err != nil {
+		nc.Close()
 		s.log.Debug("control connection failed", "remote", r.RemoteAddr, "err", err)
 		return
 	}
 	s.hand(&controlConn{Conn: conn, url: s.loginBase(r)})
 }
 
-// accept takes the connection from w and makes it a Noise connection.
-func (s *Server) accept(w http.ResponseWriter, initiation []byte) (*noise.Conn, error) {
+// switchProtocols takes the connection from w after the ordinary upgrade.
+func (s *Server) switchProtocols(w http.ResponseWriter) (net.Conn, error) {
 	nc, buf, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		http.Error(w, "the upgrade needs HTTP/1.1", http.StatusBadRequest)
@@ -59,7 +89,10 @@ func (s *Server) accept(w http.ResponseWriter, initiation []byte) (*noise.Conn, 
 	}
 	stop := context.AfterFunc(s.ctx, func() { nc.Close() })
 	defer stop()
-	conn, err := s.handshake(nc, initiation)
+	err = nc.SetDeadline(time.Now().Add(handshakeTimeout))
+	if err == nil {
+		_, err = fmt.Fprintf(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: upgrade\r\n\r\n", upgradeProtocol)
+	}
 	if buf.Reader.Buffered() > 0 { // nothing can be said before our answer is read
 		err = errors.New("data before the handshake")
 	}
@@ -67,14 +100,13 @@ func (s *Server) accept(w http.ResponseWriter, initiation []byte) (*noise.Conn, 
 		nc.Close()
 		return nil, err
 	}
-	return conn, nil
+	return nc, nil
 }
 
 func (s *Server) handshake(nc net.Conn, initiation []byte) (*noise.Conn, error) {
+	stop := context.AfterFunc(s.ctx, func() { nc.Close() })
+	defer stop()
 	if err := nc.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
-		return nil, err
-	}
-	if _, err := fmt.Fprintf(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: upgrade\r\n\r\n", upgradeProtocol); err != nil {
 		return nil, err
 	}
 	conn, err := noise.Accept(nc, s.key, initiation)

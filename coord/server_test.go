@@ -393,7 +393,9 @@ func TestHTTP(t *testing.T) {
 			{"GET", "/", nil, 404},
 			{"POST", "/machine/register", nil, 404}, // not outside the Noise connection
 			{"POST", "/machine/map", nil, 404},
-			{"GET", "/ts2021", nil, 405},
+			{"GET", "/ts2021", nil, 400},
+			{"GET", "/ts2021?X-Tailscale-Handshake=AAAA", nil, 400},
+			{"PUT", "/ts2021", nil, 405},
 			{"POST", "/ts2021", nil, 400},
 			{"POST", "/ts2021", upgrade, 400},
 			{"POST", "/ts2021", garbage, 400},

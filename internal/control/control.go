@@ -15,6 +15,9 @@
 // A [Session] does all that for one node key. What to do after which answer is
 // decided in decide.go, without I/O.
 //
+// In a browser there is a WebSocket in place of TCP and the upgrade, which has
+// the Noise initiation in its query: GET /ts2021?X-Tailscale-Handshake=….
+//
 // The protocol is Tailscale's ts2021 with JSON bodies, as control/controlclient
 // and control/controlhttp speak it.
 package control

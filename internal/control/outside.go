@@ -1,3 +1,5 @@
+//go:build !js
+
 package control
 
 import (
@@ -7,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // callOutside makes a request that does not go through Noise, on a connection
@@ -35,22 +36,4 @@ func (c *Config) callOutside(ctx context.Context, method string, u *url.URL, bod
 	}
 	defer resp.Body.Close()
 	return read(resp)
-}
-
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b)
-}
-
-// portOf returns the port that u leads to; it is empty when u is for neither
-// http nor https and has none.
-func portOf(u *url.URL) string {
-	switch {
-	case u.Port() != "":
-		return u.Port()
-	case u.Scheme == "http":
-		return "80"
-	case u.Scheme == "https":
-		return "443"
-	}
-	return ""
 }
