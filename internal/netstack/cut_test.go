@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/buffer"
-	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -158,48 +157,6 @@ func TestCutWithoutMSS(t *testing.T) {
 		t.Fatalf("%d packets; want 1", len(packets))
 	}
 	tcpOf(t, packets[0])
-}
-
-// A collector is the stack behind a joiner.
-type collector struct{ packets [][]byte }
-
-func (c *collector) DeliverNetworkPacket(_ tcpip.NetworkProtocolNumber, pkt *stack.PacketBuffer) {
-	v := pkt.ToView()
-	c.packets = append(c.packets, v.ToSlice())
-	v.Release()
-}
-
-func (c *collector) DeliverLinkPacket(tcpip.NetworkProtocolNumber, *stack.PacketBuffer) {}
-
-// TestJoin gives the joiner packets of flows that share a bucket of its hash
-// table, turn by turn: all must come out of one flush, joined by flow.
-func TestJoin(t *testing.T) {
-	const flows = 8
-	payload := make([]byte, 5*1228)
-	var turns [5][][]byte
-	for flow := range flows {
-		port := uint16(8 * (flow + 1)) // equal modulo 8
-		for i, packet := range cut(superSegment(netip.AddrPortFrom(a4, port), netip.AddrPortFrom(b4, 80), 1, header.TCPFlagAck, 1228, payload), nil) {
-			turns[i] = append(turns[i], packet)
-		}
-	}
-	var c collector
-	var joiners joiners
-	j := joiners.get(&c)
-	for _, turn := range turns {
-		for _, packet := range turn {
-			j.add(packet, header.IPv4ProtocolNumber)
-		}
-	}
-	joiners.put(j)
-	if len(c.packets) != flows {
-		t.Errorf("%d packets came out; want one of each of %d flows", len(c.packets), flows)
-	}
-	for _, packet := range c.packets {
-		if want := header.IPv4MinimumSize + 32 + len(payload); len(packet) != want {
-			t.Errorf("a packet of %d bytes; want %d", len(packet), want)
-		}
-	}
 }
 
 // FuzzWrite gives the device what a hostile peer may send.
