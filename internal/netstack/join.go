@@ -178,32 +178,35 @@ func (j *joiner) pass(at int) {
 	copy(j.runs[at:], j.runs[at+1:j.count])
 	j.count--
 	j.runs[j.count] = run{}
-	view := buffer.NewView(r.first.head + r.payload)
-	view.Write(r.first.packet[:r.first.head])
+	payload := buffer.NewView(r.payload)
 	for i := r.head; ; i = j.pieces[i].next {
-		view.Write(j.pieces[i].payload)
+		payload.Write(j.pieces[i].payload)
 		if i == r.tail {
 			break
 		}
 	}
-	r.putHeaders(view.AsSlice())
-	j.deliver(buffer.MakeWithView(view), r.first.protocol)
+	// The headers stand by themselves, because gVisor copies them.
+	data := buffer.MakeWithView(r.headers())
+	data.Append(payload)
+	j.deliver(data, r.first.protocol)
 }
 
-// putHeaders makes the headers those of the whole. Window and PSH are what the
-// last packet says. Checksums are of no interest: see link.Capabilities.
-func (r *run) putHeaders(packet []byte) {
-	if r.first.ip == header.IPv4MinimumSize {
+// headers returns those of the whole. Window and PSH are what the last packet
+// says. Checksums are of no interest: see link.Capabilities.
+func (r *run) headers() *buffer.View {
+	view := buffer.NewViewWithData(r.first.packet[:r.first.head])
+	if packet := view.AsSlice(); r.first.ip == header.IPv4MinimumSize {
 		ip := header.IPv4(packet)
-		ip.SetTotalLength(uint16(len(packet)))
+		ip.SetTotalLength(uint16(r.first.head + r.payload))
 		ip.SetChecksum(0)
 		ip.SetChecksum(^ip.CalculateChecksum())
 	} else {
-		header.IPv6(packet).SetPayloadLength(uint16(len(packet) - header.IPv6MinimumSize))
+		header.IPv6(packet).SetPayloadLength(uint16(r.first.head + r.payload - header.IPv6MinimumSize))
 	}
-	tcp, last := header.TCP(packet[r.first.ip:]), r.last.tcp()
+	tcp, last := header.TCP(view.AsSlice()[r.first.ip:]), r.last.tcp()
 	tcp.SetFlags(uint8(last.Flags()))
 	tcp.SetWindowSize(last.WindowSize())
+	return view
 }
 
 // deliver hands a packet to the stack.
