@@ -1,12 +1,12 @@
-# make check is all of CI. Every other target is a part of it, but for fuzz and
+# make check is all of CI. Every other target is a part of it, but for bench, fuzz and
 # soak. Everything it needs besides Go and make it installs itself.
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 PLATFORMS = darwin/arm64 windows/amd64 freebsd/amd64 android/arm64 js/wasm
-MODULES = . otel interop
+MODULES = . otel interop bench
 FUZZTIME = 20s
 
-.PHONY: check deps fmt vet staticcheck tidy test cross interop quickstart fuzz soak
+.PHONY: check deps fmt vet staticcheck tidy test cross interop quickstart bench fuzz soak
 
 check: deps fmt vet staticcheck tidy cross test quickstart interop
 	@echo "ok: make check"
@@ -38,6 +38,7 @@ staticcheck:
 	go run $(STATICCHECK) ./...
 	cd otel && go run $(STATICCHECK) ./...
 	cd interop && go run $(STATICCHECK) -checks inherit,-SA1019 ./...
+	cd bench && go run $(STATICCHECK) ./...
 
 tidy:
 	for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
@@ -57,6 +58,11 @@ quickstart:
 # table of the matrix.
 interop:
 	cd interop && go test -count=1 -timeout 15m
+
+# Side by side with others, as root: bench/README.md. BENCH=-h lists what can be
+# chosen.
+bench:
+	cd bench && go run . $(BENCH)
 
 # Every fuzz test for a while; go test alone runs their seeds.
 fuzz:

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meshnet-go/meshnet/bench/internal/report"
+)
+
+// TestSmoke runs a round of every quick suite, of the software that builds fast,
+// and looks whether the figures can be true.
+func TestSmoke(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces take root")
+	}
+	compared, err := choose(everySoftware, "meshnet,kernel")
+	check(t, "the software is known", err)
+	r, err := newRun(t.Context(), compared, 1, 300*time.Millisecond)
+	check(t, "a run begins", err)
+	defer r.close()
+	r.cases = "direct, 1500"
+	check(t, "throughput is measured", throughput(r))
+	r.cases = ""
+	for _, s := range []func(*run) error{latency, dial, connections, start} {
+		check(t, "a suite is measured", s(r))
+	}
+	if len(r.report.Failures) > 0 {
+		t.Errorf("there are failures: %+v", r.report.Failures)
+	}
+	for _, s := range r.report.Series {
+		wantPlausible(t, s)
+	}
+	check(t, "the report is written", r.report.Write(t.TempDir()))
+	wantNoChildren(t)
+}
+
+// wantPlausible is no measurement: any machine is fast enough for it.
+func wantPlausible(t *testing.T, s *report.Series) {
+	t.Helper()
+	for _, v := range s.Values {
+		switch {
+		case v < 0, s.Unit == "Gbit/s" && (v < 1e-4 || v > 1e3), s.Unit == "µs" && (v < 1 || v > 60e6):
+			t.Errorf("%s, %s, %s: %s is %v %s", s.Suite, s.Name, s.Software, s.Figure, v, s.Unit)
+		}
+	}
+}
+
+// wantNoChildren finds what was started and has not ended.
+func wantNoChildren(t *testing.T) {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	check(t, "the threads are listed", err)
+	for _, task := range tasks {
+		children, err := os.ReadFile(task)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the thread has ended
+		}
+		check(t, "the children are listed", err)
+		for _, pid := range strings.Fields(string(children)) {
+			args, _ := os.ReadFile(fmt.Sprintf("/proc/%s/cmdline", pid))
+			t.Errorf("process %s is still there: %q", pid, args)
+		}
+	}
+}
+
+func TestChoose(t *testing.T) {
+	some, err := choose(everySoftware, "tsnet, meshnet")
+	check(t, "names are found", err)
+	if got := names(some); !slices.Equal(got, []string{"tsnet", "meshnet"}) {
+		t.Errorf("chosen: %q", got)
+	}
+	if _, err := choose(suites, "nothing"); err == nil {
+		t.Error("a name that is none was found")
+	}
+}
+
+func check(t *testing.T, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/meshnet-go/meshnet/bench/internal/lab"
+	"github.com/meshnet-go/meshnet/bench/internal/node"
+	"github.com/meshnet-go/meshnet/bench/internal/report"
+)
+
+// warmUp is how long a bulk transfer goes on before it is measured.
+const warmUp = time.Second
+
+// A transfer is a kind of bulk transfer.
+type transfer struct {
+	streams int
+	down    bool
+}
+
+func (t transfer) String() string {
+	way := "up"
+	if t.down {
+		way = "down"
+	}
+	if t.streams == 1 {
+		return "1 stream " + way
+	}
+	return fmt.Sprint(t.streams, " streams ", way)
+}
+
+// A link is a kind of network between the hosts.
+type link struct {
+	name    string
+	mtu     int
+	relayed bool
+}
+
+var links = []link{
+	{"direct, 1500 bytes", 1500, false},
+	{"direct, 9001 bytes", 9001, false},
+	{"relayed", 1500, true},
+}
+
+// lab builds the network.
+func (k link) lab() (*lab.Lab, error) {
+	l, err := lab.Switch(k.mtu)
+	if err != nil || !k.relayed {
+		return l, err
+	}
+	if err := l.ForbidUDP(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// compared are those who can talk over such a link.
+func (k link) compared(r *run) []software {
+	if k.relayed {
+		return only(r.software, software.relays)
+	}
+	return r.software
+}
+
+// throughput measures bulk transfers, one after the other over the same pairs,
+// and then what memory the nodes have got.
+func throughput(r *run) error {
+	for _, k := range links {
+		for _, t := range []transfer{{1, false}, {1, true}, {8, false}, {8, true}} {
+			in := caseOf{report.Case{Suite: "throughput", Name: k.name + ", " + t.String()}, k.relayed}
+			if !r.wanted(in.Name) {
+				continue
+			}
+			if err := r.inLab(k, in, func(p *pair) error { return r.transfer(p, in, t) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// inLab builds a network for the time of a comparison.
+func (r *run) inLab(k link, in caseOf, measure func(*pair) error) error {
+	r.say("  %s", in.Name)
+	l, err := k.lab()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	return r.compare(l, in, k.compared(r), measure)
+}
+
+// transfer measures one bulk transfer.
+func (r *run) transfer(p *pair, in caseOf, t transfer) error {
+	if err := p.client.Call("load", node.Load{Target: p.target, Streams: t.streams, Down: t.down}, nil); err != nil {
+		return err
+	}
+	r.wait(warmUp)
+	s, err := r.during(p, in, func() error { return r.wait(r.duration) })
+	if err != nil {
+		return err
+	}
+	if err := p.client.Call("unload", nil, nil); err != nil {
+		return err
+	}
+	bytes, seconds := s.bulk(t.down)
+	nodes, infra := s.cpu()
+	r.add(in, p, "rate", "Gbit/s", bytes*8/seconds/1e9)
+	r.add(in, p, "CPU of both nodes", "s/GB", nodes/(bytes/1e9))
+	if p.infra != nil {
+		r.add(in, p, "CPU of coordinator and relay", "s/GB", infra/(bytes/1e9))
+	}
+	r.add(in, p, "RSS of both nodes", "MiB", mib(s.to.client.RSS+s.to.server.RSS))
+	if in.relayed {
+		in, out := s.to.relay.PacketsIn-s.from.relay.PacketsIn, s.to.relay.PacketsOut-s.from.relay.PacketsOut
+		r.report.Add(caseOfRelay(t), p.name, "dropped by the relay", "%", 100*max(0, float64(in)-float64(out))/float64(in))
+	}
+	return nil
+}
+
+func caseOfRelay(t transfer) report.Case {
+	return report.Case{Suite: "throughput", Name: "relayed, " + t.String()}
+}
+
+// wait lets time pass.
+func (r *run) wait(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
+	}
+}
+
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
