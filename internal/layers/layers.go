@@ -14,7 +14,8 @@ internal/path  internal/psk  internal/netcheck  internal/filter  internal/policy
 internal/netmap  internal/wg  internal/magicsock  internal/tunwrap  coord
 coord/{boltstore,storetest}
 .
-meshtest  meshdebug
+meshtest  meshdebug  browser
+browser/node  examples/browser/page
 cmd/...  examples/...  internal/layers
 `
 
