@@ -48,7 +48,7 @@ test:
 	cd otel && go test -race ./...
 
 cross:
-	for p in $(PLATFORMS); do echo $$p; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go build . ./key ./derp/... ./coord/... ./internal/... || exit 1; done
+	for p in $(PLATFORMS); do echo $$p; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go build . ./key ./derp/... ./coord/... ./internal/... ./browser/... || exit 1; done
 
 quickstart:
 	go run ./examples/quickstart

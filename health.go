@@ -87,7 +87,7 @@ func (v view) relayHealth() string {
 }
 
 func (v view) udpHealth() string {
-	if info := v.relay.NetInfo; info != nil && info.WorkingUDP != nil && !*info.WorkingUDP {
+	if info := v.relay.NetInfo; hostHasUDP && info != nil && info.WorkingUDP != nil && !*info.WorkingUDP {
 		return "UDP does not get out of this network, so that all packets go through relays. Allow outgoing UDP."
 	}
 	return ""

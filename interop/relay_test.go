@@ -26,6 +26,7 @@ import (
 
 	"github.com/meshnet-go/meshnet/derp"
 	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/examples/browser/either"
 )
 
 const loopback = "127.0.0.1"
@@ -47,7 +48,7 @@ func theirRelay(t *testing.T) *tstailcfg.DERPMap {
 	server.Config.ErrorLog = log.New(newLog(t, "derpserver's TLS"), "", 0)
 	server.Config.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler)) // HTTP/1.1 only
 	listener := server.Listener
-	server.Listener = tls.NewListener(listener, server.TLS) // StartTLS would put a certificate of its own first
+	server.Listener = either.NewListener(listener, server.TLS) // StartTLS would put a certificate of its own first
 	server.Start()
 	t.Cleanup(func() { closeServer(server) })
 
@@ -103,7 +104,7 @@ func ourRestartingRelay(t *testing.T) (relays *derpmap.Map, restart func()) {
 	t.Helper()
 	var current atomic.Pointer[derp.Server]
 	restart = func() {
-		relay := derp.NewServer(derp.ServerConfig{Logger: newLog(t, "derp.Server").slog()})
+		relay := derp.NewServer(derp.ServerConfig{PlainHTTP: true, Logger: newLog(t, "derp.Server").slog()}) // plain for pages
 		if old := current.Swap(relay); old != nil {
 			check(t, "our relay closes", old.Close())
 		}
@@ -118,7 +119,7 @@ func ourRestartingRelay(t *testing.T) (relays *derpmap.Map, restart func()) {
 	}))
 	server.Config.ErrorLog = log.New(newLog(t, "derp.Server's TLS"), "", 0)
 	listener := server.Listener
-	server.Listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}})
+	server.Listener = either.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}})
 	server.Start()
 	t.Cleanup(func() { closeServer(server) })
 

@@ -77,7 +77,7 @@ func run(ctx context.Context, listen string) error {
 	handler, err := page.Handler(page.Config{
 		Program:     program,
 		Coordinator: coordinator,
-		Relays:      []string{relay.addr()},
+		Servers:     []string{relay.addr()},
 		Hosts:       []string{ln.Addr().String(), fmt.Sprintf("localhost:%d", port(ln.Addr()))},
 		Node:        page.Node{ControlKey: m.key, AuthKey: authKey, Hostname: "page"},
 		Proxy:       proxy.Addr().String(),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/meshnet-go/meshnet/derp"
 	"github.com/meshnet-go/meshnet/derp/derpmap"
+	"github.com/meshnet-go/meshnet/examples/browser/either"
 )
 
 // A relay is one on loopback. Nodes that are programs talk TLS to it and know
@@ -39,7 +40,7 @@ func startRelay(ctx context.Context, addr string) (*relay, error) {
 	}
 	r := &relay{server: derp.NewServer(derp.ServerConfig{PlainHTTP: true}), ln: ln, stun: stun}
 	r.web = &http.Server{Handler: r.server, ReadHeaderTimeout: 10 * time.Second}
-	go r.web.Serve(either{ln, &tls.Config{Certificates: []tls.Certificate{cert}}})
+	go r.web.Serve(either.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}}))
 	go derp.ServeSTUN(ctx, stun)
 	r.node = &derpmap.Node{
 		Name:     "local",

@@ -15,7 +15,7 @@ internal/netmap  internal/wg  internal/magicsock  internal/tunwrap  coord
 coord/{boltstore,storetest}
 .
 meshtest  meshdebug  browser
-browser/node  examples/browser/page
+browser/node  examples/browser/{either,page}
 cmd/...  examples/...  internal/layers
 `
 

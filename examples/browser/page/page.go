@@ -4,10 +4,13 @@ package page
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,11 +24,12 @@ var files embed.FS
 type Config struct {
 	// Program is the node. Required.
 	Program *Program
-	// Coordinator answers at the page's own origin. Required.
+	// Coordinator answers at the page's own origin, if it is not nil.
 	Coordinator http.Handler
-	// Relays are the hosts and ports of relays on this machine: the page may
-	// connect there with and without TLS.
-	Relays []string
+	// Servers are the hosts and ports, on this machine, of relays, and of a
+	// coordinator that is elsewhere: the page may connect there with and without
+	// TLS.
+	Servers []string
 	// Hosts are those under which a browser may ask for the page; other sites
 	// that lead to this machine get nothing.
 	Hosts []string
@@ -38,6 +42,7 @@ type Config struct {
 
 // A Node is how the page joins the mesh.
 type Node struct {
+	ControlURL string `json:"controlURL,omitempty"` // empty: the page's own origin
 	ControlKey string `json:"controlKey"`
 	AuthKey    string `json:"authKey"`
 	Hostname   string `json:"hostname"`
@@ -54,7 +59,9 @@ func Handler(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", cfg.Coordinator)
+	if cfg.Coordinator != nil {
+		mux.Handle("/", cfg.Coordinator)
+	}
 	mux.Handle("GET /{$}", http.FileServerFS(own))
 	for _, dir := range []fs.FS{own, browser.Files} {
 		entries, err := fs.ReadDir(dir, ".")
@@ -66,8 +73,10 @@ func Handler(cfg Config) (http.Handler, error) {
 		}
 	}
 	serve := func(name, contentType string, content []byte) {
+		tag := fmt.Sprintf(`"%x"`, sha256.Sum256(content)) // so that a browser keeps what it has, and what it made of it
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", contentType)
+			w.Header().Set("ETag", tag)
 			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 		})
 	}
@@ -80,9 +89,9 @@ func Handler(cfg Config) (http.Handler, error) {
 // guarded lets nothing into the page that is not ours, and nobody to it by a
 // name that is not.
 func guarded(cfg Config, h http.Handler) http.Handler {
-	policy := contentPolicy(cfg.Relays)
+	policy := contentPolicy(cfg.Servers)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !contains(cfg.Hosts, r.Host) {
+		if !slices.Contains(cfg.Hosts, strings.ToLower(r.Host)) {
 			http.Error(w, "this is not the host that you look for", http.StatusMisdirectedRequest)
 			return
 		}
@@ -95,21 +104,12 @@ func guarded(cfg Config, h http.Handler) http.Handler {
 	})
 }
 
-func contains(hosts []string, host string) bool {
-	for _, known := range hosts {
-		if strings.EqualFold(known, host) {
-			return true
-		}
-	}
-	return false
-}
-
-// contentPolicy allows what the page has, and connections to relays.
-func contentPolicy(relays []string) string {
+// contentPolicy allows what the page has, and connections to servers.
+func contentPolicy(servers []string) string {
 	connect := "connect-src 'self'"
-	for _, relay := range relays {
+	for _, server := range servers {
 		for _, scheme := range []string{"ws", "http", "wss", "https"} {
-			connect += " " + scheme + "://" + relay
+			connect += " " + scheme + "://" + server
 		}
 	}
 	return strings.Join([]string{

@@ -1,4 +1,5 @@
-package main
+// Package either has a listener for connections with TLS and without.
+package either
 
 import (
 	"bytes"
@@ -8,25 +9,29 @@ import (
 	"sync"
 )
 
-// either is a listener for connections with TLS and without.
-type either struct {
+// NewListener returns a listener whose connections are of TLS if their first byte
+// says so. They are for protocols in which the client speaks first, as in HTTP; a
+// web server does not notice which has TLS.
+func NewListener(ln net.Listener, config *tls.Config) net.Listener { return listener{ln, config} }
+
+type listener struct {
 	net.Listener
 	config *tls.Config
 }
 
-func (e either) Accept() (net.Conn, error) {
-	nc, err := e.Listener.Accept()
+func (ln listener) Accept() (net.Conn, error) {
+	nc, err := ln.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &undecided{Conn: nc, config: e.config}, nil
+	return &undecided{Conn: nc, config: ln.config}, nil
 }
 
 // handshakeRecord is the first byte of TLS (RFC 8446, section 5.1).
 const handshakeRecord = 0x16
 
 // An undecided connection is one of TLS if its first byte says so, which is
-// read by the first Read. Its web server writes nothing before.
+// read by the first Read.
 type undecided struct {
 	net.Conn // below
 	config   *tls.Config
