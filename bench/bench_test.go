@@ -13,6 +13,14 @@ import (
 	"github.com/meshnet-go/meshnet/bench/internal/report"
 )
 
+func TestMain(m *testing.M) {
+	if isRouter(os.Args) {
+		serveRouter()
+		return
+	}
+	os.Exit(m.Run())
+}
+
 // TestSmoke runs a round of every quick suite, of the software that builds fast,
 // and looks whether the figures can be true.
 func TestSmoke(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 2 && strings.HasPrefix(os.Args[1], "{") {
-		serveRouter() // the bench has started itself
+	if isRouter(os.Args) {
+		serveRouter()
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -20,7 +20,7 @@ type caseOf struct {
 // A moment is where all processes of a pair stand.
 type moment struct {
 	client, server node.Sample
-	infra          wire.Usage
+	infra          wire.Usage // coordinator and relay
 	relay          wire.Relayed
 }
 
@@ -57,6 +57,15 @@ func (s stretch) bulk(down bool) (bytes, seconds float64) {
 		from, to = s.from.client, s.to.client
 	}
 	return float64(to.Received - from.Received), (to.At - from.At).Seconds()
+}
+
+// dropped is the part of packets that the relay has lost.
+func (s stretch) dropped() float64 {
+	in, out := s.to.relay.PacketsIn-s.from.relay.PacketsIn, s.to.relay.PacketsOut-s.from.relay.PacketsOut
+	if in == 0 {
+		return 0
+	}
+	return max(0, float64(in)-float64(out)) / float64(in)
 }
 
 // path is how packets went, by the counters of both nodes: "direct", "relayed",

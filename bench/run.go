@@ -27,6 +27,7 @@ var suites = []suite{
 	{"dial", "new connections", dial},
 	{"connections", "memory of idle connections, at the server", connections},
 	{"start", "from the start of a program to a node that is up, and to the first byte", start},
+	{"widearea", "bulk transfers across long ways", wideArea},
 	{"idle", "a node that does nothing", idle},
 }
 

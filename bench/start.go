@@ -1,26 +1,47 @@
 package main
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/meshnet-go/meshnet/bench/internal/lab"
 	"github.com/meshnet-go/meshnet/bench/internal/node"
 	"github.com/meshnet-go/meshnet/bench/internal/report"
+	"github.com/meshnet-go/meshnet/bench/internal/router"
 )
 
 // start measures how long a program takes from its start until its node is up,
 // and until it has got one byte of another node, which is there already.
 func start(r *run) error {
-	in := caseOf{Case: report.Case{Suite: "start", Name: "everything near"}}
-	if !r.wanted(in.Name) {
-		return nil
+	near := caseOf{Case: report.Case{Suite: "start", Name: "all near"}}
+	if r.wanted(near.Name) {
+		l, err := lab.Switch(1500)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		if err := r.starts(l, near); err != nil {
+			return err
+		}
 	}
-	l, err := lab.Switch(1500)
-	if err != nil {
-		return err
+	far := caseOf{Case: report.Case{Suite: "start", Name: "control and relay 20 ms away"}}
+	if r.wanted(far.Name) {
+		l, err := r.routed(farControl()...)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		return r.starts(l.Lab, far)
 	}
-	defer l.Close()
-	return r.starts(l, in)
+	return nil
+}
+
+// farControl are ways with a round trip of 20 ms to coordinator and relay.
+func farControl() (ways []router.Way) {
+	for _, host := range []netip.Addr{lab.ClientAddr, lab.ServerAddr} {
+		ways = append(ways, router.Way{A: host, B: lab.ControlAddr, Link: router.Link{Delay: 10 * time.Millisecond}})
+	}
+	return ways
 }
 
 // starts measures the first starts of clients; the server stays.

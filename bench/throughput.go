@@ -92,36 +92,34 @@ func (r *run) inLab(k link, in caseOf, measure func(*pair) error) error {
 	return r.compare(l, in, k.compared(r), measure)
 }
 
-// transfer measures one bulk transfer.
-func (r *run) transfer(p *pair, in caseOf, t transfer) error {
+// bulk has a transfer go on for a while, and measures that.
+func (r *run) bulk(p *pair, in caseOf, t transfer, d time.Duration) (s stretch, err error) {
 	if err := p.client.Call("load", node.Load{Target: p.target, Streams: t.streams, Down: t.down}, nil); err != nil {
-		return err
+		return s, err
 	}
 	r.wait(warmUp)
-	s, err := r.during(p, in, func() error { return r.wait(r.duration) })
-	if err != nil {
-		return err
+	if s, err = r.during(p, in, func() error { return r.wait(d) }); err != nil {
+		return s, err
 	}
-	if err := p.client.Call("unload", nil, nil); err != nil {
+	return s, p.client.Call("unload", nil, nil)
+}
+
+// transfer measures one bulk transfer.
+func (r *run) transfer(p *pair, in caseOf, t transfer) error {
+	s, err := r.bulk(p, in, t, r.duration)
+	if err != nil {
 		return err
 	}
 	bytes, seconds := s.bulk(t.down)
 	nodes, infra := s.cpu()
 	r.add(in, p, "rate", "Gbit/s", bytes*8/seconds/1e9)
 	r.add(in, p, "CPU of both nodes", "s/GB", nodes/(bytes/1e9))
-	if p.infra != nil {
-		r.add(in, p, "CPU of coordinator and relay", "s/GB", infra/(bytes/1e9))
+	if in.relayed {
+		r.add(in, p, "CPU of the relay", "s/GB", infra/(bytes/1e9))
+		r.add(in, p, "dropped by the relay", "%", 100*s.dropped())
 	}
 	r.add(in, p, "RSS of both nodes", "MiB", mib(s.to.client.RSS+s.to.server.RSS))
-	if in.relayed {
-		in, out := s.to.relay.PacketsIn-s.from.relay.PacketsIn, s.to.relay.PacketsOut-s.from.relay.PacketsOut
-		r.report.Add(caseOfRelay(t), p.name, "dropped by the relay", "%", 100*max(0, float64(in)-float64(out))/float64(in))
-	}
 	return nil
-}
-
-func caseOfRelay(t transfer) report.Case {
-	return report.Case{Suite: "throughput", Name: "relayed, " + t.String()}
 }
 
 // wait lets time pass.

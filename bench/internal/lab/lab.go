@@ -26,6 +26,9 @@ var (
 	ControlAddr = netip.MustParseAddr("10.77.0.3")
 )
 
+// Hosts are the addresses in the order of a router's devices.
+func Hosts() []netip.Addr { return []netip.Addr{ClientAddr, ServerAddr, ControlAddr} }
+
 // newLab makes the hosts, which are not connected yet.
 func newLab(mtu int) (_ *Lab, err error) {
 	l := &Lab{MTU: mtu}

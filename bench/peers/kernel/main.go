@@ -1,12 +1,16 @@
-// Kernel is a node without any software of ours: TCP of the kernel's. It is the
-// bound of what the others can reach, and has no encryption.
+// Kernel is a node without any software of ours: TCP of the kernel's, with
+// CUBIC. It is the bound of what the others can reach, and has no encryption.
 package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/meshnet-go/meshnet/bench/internal/node"
 )
@@ -23,11 +27,21 @@ type peer struct {
 func (p *peer) Up(context.Context) (netip.Addr, error) { return p.addr, nil }
 
 func (p *peer) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	d := &net.Dialer{Control: cubic}
+	return d.DialContext(ctx, "tcp", addr)
 }
 
 func (p *peer) Listen(port uint16) (net.Listener, error) {
-	return net.Listen("tcp", net.JoinHostPort(p.addr.String(), strconv.Itoa(int(port))))
+	l := &net.ListenConfig{Control: cubic}
+	return l.Listen(context.Background(), "tcp", net.JoinHostPort(p.addr.String(), strconv.Itoa(int(port))))
+}
+
+// cubic sets the congestion control, whatever the machine's is.
+func cubic(_, _ string, c syscall.RawConn) (err error) {
+	controlErr := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "cubic")
+	})
+	return errors.Join(err, controlErr)
 }
 
 // Traffic is a byte for each time that it is asked: there is no other path.
