@@ -26,7 +26,8 @@ type Peer interface {
 	Close() error
 }
 
-// Traffic counts the bytes that a node has exchanged with others, by the path
+// Traffic counts the bytes that a node has exchanged with others, or packets
+// where it has no other count, by the path
 // that they took. Handshakes and overhead may count or not.
 type Traffic struct{ Direct, Relayed uint64 }
 
