@@ -117,16 +117,15 @@ func (r *run) during(p *pair, in caseOf, do func() error) (s stretch, err error)
 
 // profile begins CPU profiles of a pair's processes, if they are wanted.
 func (r *run) profile(p *pair, in caseOf) (stop func() error, err error) {
+	return r.profileAll(in, p.name, map[string]*process.Process{"client": p.client, "server": p.server, "infra": p.infra})
+}
+
+// profileAll begins CPU profiles of processes, each of which has a role.
+func (r *run) profileAll(in caseOf, software string, all map[string]*process.Process) (stop func() error, err error) {
 	if r.profiles == "" {
 		return func() error { return nil }, nil
 	}
-	all := map[string]*process.Process{"client": p.client, "server": p.server, "infra": p.infra}
-	base := strings.Map(func(c rune) rune {
-		if c == ' ' || c == ',' || c == '/' {
-			return '-'
-		}
-		return c
-	}, in.Suite+"-"+in.Name+"-"+p.name)
+	base := strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(in.Suite + "-" + in.Name + "-" + software)
 	set := func(file func(role string) string) error {
 		for role, process := range all {
 			if process == nil {

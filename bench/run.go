@@ -28,6 +28,7 @@ var suites = []suite{
 	{"connections", "memory of idle connections, at the server", connections},
 	{"start", "from the start of a program to a node that is up, and to the first byte", start},
 	{"widearea", "bulk transfers across long ways", wideArea},
+	{"relay", "relays alone, over TLS", relay},
 	{"idle", "a node that does nothing", idle},
 }
 
