@@ -29,6 +29,8 @@ import "embed"
 //	GOOS=js GOARCH=wasm go build -trimpath -ldflags="-s -w" -o meshnet.wasm github.com/meshnet-go/meshnet/browser/node
 //	cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" .
 //
+// (examples/browser/page has flags with which it gets smaller still.)
+//
 //	meshnet.js    the module that a page imports; meshnet.d.ts are its types
 //	worker.js     runs the program
 //	stream.js     streams between the two

@@ -36,7 +36,7 @@ func main() {
 
 func run(ctx context.Context, listen string) error {
 	start := time.Now()
-	say("compiling the node for browsers, which takes a minute the first time …")
+	say("compiling the node for browsers, which takes minutes the first time …")
 	program, err := page.Build(ctx, ".")
 	if err != nil {
 		return err

@@ -48,7 +48,9 @@ function fail(error) {
 // follow shows how the node stands, each second and whenever that changes.
 async function follow(node) {
   const latencies = new Map()
+  let last
   const show = (status) => {
+    last = status
     $("state").textContent = status.state
     $("state").className = `state ${status.state}`
     $("name").textContent = status.self.name || "–"
@@ -72,6 +74,7 @@ async function follow(node) {
       }
     }))
   }
+  new ResizeObserver(() => last && draw($("picture"), last, latencies)).observe($("picture"))
   repeat(look, 1000)
   repeat(ping, 3000)
   for await (const status of node.watch()) show(status)
@@ -111,7 +114,7 @@ async function fetchInto(node, url) {
 
 // serve makes the page a web server.
 async function serve(node, proxy) {
-  $("command").textContent = proxy ? `curl --proxy socks5h://${proxy} http://page/` : "http://page/"
+  $("command").textContent = proxy ? `curl --proxy socks5h://${proxy} http://page/` : "curl http://page/"
   await node.serve(":80", async (request, { remote }) => {
     const who = await node.whoIs(remote).catch(() => ({ name: remote }))
     const visit = document.createElement("li")
