@@ -24,7 +24,7 @@ func latency(r *run) error {
 		nodes, _ := s.cpu()
 		r.add(in, p, "round trip, p50", "µs", micros(took.P50))
 		r.add(in, p, "round trip, p99", "µs", micros(took.P99))
-		r.add(in, p, "CPU of both nodes", "µs each", nodes*1e6/float64(took.Times))
+		r.add(in, p, figureNodes, "µs each", nodes*1e6/float64(took.Times))
 		return nil
 	})
 }
@@ -51,7 +51,7 @@ func dial(r *run) error {
 		r.add(in, p, "Dial and 1 byte, p50", "µs", micros(one.P50))
 		r.add(in, p, "Dial and 1 byte, p99", "µs", micros(one.P99))
 		r.add(in, p, "new connections", "1/s", float64(many.Times)/many.All.Seconds())
-		r.add(in, p, "CPU of both nodes", "µs each", nodes*1e6/parallel)
+		r.add(in, p, figureNodes, "µs each", nodes*1e6/parallel)
 		return nil
 	})
 }

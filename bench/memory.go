@@ -25,7 +25,7 @@ func connections(r *run) error {
 		if err != nil {
 			return err
 		}
-		r.add(in, p, "memory for each", "KiB", float64(after.RSS-before.RSS)/1024/conns)
+		r.add(in, p, figureEach, "KiB", float64(after.RSS-before.RSS)/1024/conns)
 		r.add(in, p, "goroutines for each", "", float64(after.Goroutines-before.Goroutines)/conns)
 		return p.client.Call("release", nil, nil)
 	})
@@ -69,7 +69,7 @@ func idle(r *run) error {
 		nodes, _ := stretch{from, to}.cpu()
 		r.add(in, p, "RSS of a node", "MiB", mib(to.client.RSS))
 		r.add(in, p, "goroutines of a node", "", float64(to.client.Goroutines))
-		r.add(in, p, "CPU of both nodes", "ms/s", 1e3*nodes/(to.client.At-from.client.At).Seconds())
+		r.add(in, p, figureNodes, "ms/s", 1e3*nodes/(to.client.At-from.client.At).Seconds())
 		return nil
 	})
 }

@@ -20,8 +20,9 @@ type pair struct {
 	software
 	lab                   *lab.Lab
 	infra, client, server *process.Process
-	mesh                  json.RawMessage // where the infrastructure is
-	target                netip.Addr      // the server's address in the network
+	relay                 *process.Process // where it is not in infra
+	mesh                  json.RawMessage  // where the infrastructure is
+	target                netip.Addr       // the server's address in the network
 }
 
 // startPair starts a pair, and waits until it has the path that is wanted.
@@ -55,12 +56,14 @@ func (r *run) startServer(l *lab.Lab, s software) (_ *pair, err error) {
 			return nil, err
 		}
 	}
+	return p, r.addServer(p)
+}
+
+func (r *run) addServer(p *pair) (err error) {
 	var ready node.Ready
-	if p.server, err = r.startNode(p, r.serverConfig(p), &ready); err != nil {
-		return nil, err
-	}
+	p.server, err = r.startNode(p, r.serverConfig(p), &ready)
 	p.target = ready.Addr
-	return p, nil
+	return err
 }
 
 func (r *run) startInfra(l *lab.Lab, name string, config wire.Infra, ready any) (*process.Process, error) {
@@ -107,7 +110,7 @@ func (r *run) newDir() string {
 
 // close ends the processes.
 func (p *pair) close() {
-	for _, process := range []*process.Process{p.client, p.server, p.infra} {
+	for _, process := range []*process.Process{p.client, p.server, p.infra, p.relay} {
 		if process != nil {
 			process.Close()
 		}

@@ -121,10 +121,10 @@ func (r *run) flood(in caseOf, s software, a *relayAlone, pairs int) error {
 	lost := float64(to.counts.PacketsIn-from.counts.PacketsIn) - float64(to.counts.PacketsOut-from.counts.PacketsOut)
 	add := func(figure, unit string, value float64) { r.report.Add(in.Case, s.name, figure, unit, value) }
 	add("packets", "1/s", packets/seconds)
-	add("rate", "Gbit/s", packets*size*8/seconds/1e9)
-	add("CPU of the relay", "s/GB", (to.relay.CPU-from.relay.CPU)/gigabytes)
+	add(figureRate, "Gbit/s", packets*size*8/seconds/1e9)
+	add(figureRelay, "s/GB", (to.relay.CPU-from.relay.CPU)/gigabytes)
 	add("CPU of the clients", "s/GB", (to.load.CPU-from.load.CPU)/gigabytes)
-	add("dropped by the relay", "%", 100*max(0, lost)/float64(to.counts.PacketsIn-from.counts.PacketsIn))
+	add(figureDropped, "%", 100*max(0, lost)/float64(to.counts.PacketsIn-from.counts.PacketsIn))
 	add("RSS of the relay", "MiB", mib(to.relay.RSS))
 	return nil
 }
@@ -151,7 +151,7 @@ func (r *run) idleClients(in caseOf, s software, a *relayAlone) error {
 	if err != nil {
 		return err
 	}
-	r.report.Add(in.Case, s.name, "memory for each", "KiB", float64(after.RSS-before.RSS)/1024/clients)
+	r.report.Add(in.Case, s.name, figureEach, "KiB", float64(after.RSS-before.RSS)/1024/clients)
 	r.report.Add(in.Case, s.name, "goroutines for each", "", float64(after.Goroutines-before.Goroutines)/clients)
 	return nil
 }

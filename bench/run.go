@@ -29,6 +29,9 @@ var suites = []suite{
 	{"start", "from the start of a program to a node that is up, and to the first byte", start},
 	{"widearea", "bulk transfers across long ways", wideArea},
 	{"relay", "relays alone, over TLS", relay},
+	{"restart", "starts of nodes that were members before", restart},
+	{"peers", "nodes in large meshes", manyPeers},
+	{"size", "programs that link a node", size},
 	{"idle", "a node that does nothing", idle},
 }
 
@@ -63,6 +66,7 @@ func newRun(ctx context.Context, compared []software, rounds int, duration time.
 	r.report.Order = names(compared)
 	r.report.Command = strings.Join(os.Args[1:], " ")
 	r.report.Rounds = rounds
+	r.report.Targets = targets()
 	r.report.Describe(r.source)
 	return r, nil
 }
@@ -97,8 +101,13 @@ func (r *run) wanted(name string) bool { return strings.Contains(name, r.cases) 
 // of. Nobody comes always first. Who fails is left out from then on, and the
 // report says why.
 func (r *run) rotate(in report.Case, compared []software, measure func(software) error) error {
+	return r.times(r.rounds, in, compared, measure)
+}
+
+// times is rotate with another number of rounds.
+func (r *run) times(rounds int, in report.Case, compared []software, measure func(software) error) error {
 	failed := make(map[string]bool)
-	for round := range r.rounds {
+	for round := range rounds {
 		for i := range compared {
 			s := compared[(round+i)%len(compared)]
 			if failed[s.name] {

@@ -13,7 +13,7 @@ import (
 // start measures how long a program takes from its start until its node is up,
 // and until it has got one byte of another node, which is there already.
 func start(r *run) error {
-	near := caseOf{Case: report.Case{Suite: "start", Name: "all near"}}
+	near := caseOf{Case: report.Case{Suite: "start", Name: caseNear}}
 	if r.wanted(near.Name) {
 		l, err := lab.Switch(1500)
 		if err != nil {
@@ -24,7 +24,7 @@ func start(r *run) error {
 			return err
 		}
 	}
-	far := caseOf{Case: report.Case{Suite: "start", Name: "control and relay 20 ms away"}}
+	far := caseOf{Case: report.Case{Suite: "start", Name: caseFar}}
 	if r.wanted(far.Name) {
 		l, err := r.routed(farControl()...)
 		if err != nil {
@@ -74,8 +74,8 @@ func (r *run) startOnce(p *pair, in caseOf, config node.Config) error {
 	if err != nil {
 		return err
 	}
-	r.add(in, p, "exec to Up", "ms", millis(ready.Up-client.Started))
-	r.add(in, p, "exec to first byte", "ms", millis(ready.First-client.Started))
+	r.add(in, p, figureUp, "ms", millis(ready.Up-client.Started))
+	r.add(in, p, figureFirst, "ms", millis(ready.First-client.Started))
 	r.add(in, p, "CPU of the client", "ms", 1e3*use.CPU)
 	return nil
 }

@@ -30,6 +30,8 @@ func (t transfer) String() string {
 	return fmt.Sprint(t.streams, " streams ", way)
 }
 
+var transfers = []transfer{{1, false}, {1, true}, {8, false}, {8, true}}
+
 // A link is a kind of network between the hosts.
 type link struct {
 	name    string
@@ -68,7 +70,7 @@ func (k link) compared(r *run) []software {
 // and then what memory the nodes have got.
 func throughput(r *run) error {
 	for _, k := range links {
-		for _, t := range []transfer{{1, false}, {1, true}, {8, false}, {8, true}} {
+		for _, t := range transfers {
 			in := caseOf{report.Case{Suite: "throughput", Name: k.name + ", " + t.String()}, k.relayed}
 			if !r.wanted(in.Name) {
 				continue
@@ -112,13 +114,13 @@ func (r *run) transfer(p *pair, in caseOf, t transfer) error {
 	}
 	bytes, seconds := s.bulk(t.down)
 	nodes, infra := s.cpu()
-	r.add(in, p, "rate", "Gbit/s", bytes*8/seconds/1e9)
-	r.add(in, p, "CPU of both nodes", "s/GB", nodes/(bytes/1e9))
+	r.add(in, p, figureRate, "Gbit/s", bytes*8/seconds/1e9)
+	r.add(in, p, figureNodes, "s/GB", nodes/(bytes/1e9))
 	if in.relayed {
-		r.add(in, p, "CPU of the relay", "s/GB", infra/(bytes/1e9))
-		r.add(in, p, "dropped by the relay", "%", 100*s.dropped())
+		r.add(in, p, figureRelay, "s/GB", infra/(bytes/1e9))
+		r.add(in, p, figureDropped, "%", 100*s.dropped())
 	}
-	r.add(in, p, "RSS of both nodes", "MiB", mib(s.to.client.RSS+s.to.server.RSS))
+	r.add(in, p, figureRSS, "MiB", mib(s.to.client.RSS+s.to.server.RSS))
 	return nil
 }
 

@@ -30,14 +30,14 @@ func newPath(name string, megabits float64, change func(*router.Link)) path {
 
 func wideAreaPaths() []path {
 	loss := func(part float64) func(*router.Link) { return func(l *router.Link) { l.Loss = part } }
-	reorder := func(l *router.Link) {
+	late := func(l *router.Link) {
 		l.Reorder, l.LateFrom, l.LateTo = 0.005, time.Millisecond, 5*time.Millisecond
 	}
 	return []path{
 		newPath("100 Mbit/s", 100, nil),
 		newPath("200 Mbit/s", 200, nil),
 		newPath("1 Gbit/s", 1000, nil),
-		newPath("200 Mbit/s, 0.5 % reordered by 1–5 ms", 200, reorder),
+		newPath("200 Mbit/s, "+reordered, 200, late),
 		newPath("200 Mbit/s, 0.01 % lost", 200, loss(0.0001)),
 		newPath("200 Mbit/s, 0.1 % lost", 200, loss(0.001)),
 		newPath("200 Mbit/s, 1 % lost", 200, loss(0.01)),
@@ -76,8 +76,8 @@ func (r *run) acrossPath(path path, in caseOf) error {
 		}
 		bytes, seconds := s.bulk(false)
 		nodes, _ := s.cpu()
-		r.add(in, p, "rate", "Mbit/s", bytes*8/seconds/1e6)
-		r.add(in, p, "CPU of both nodes", "s/GB", nodes/(bytes/1e9))
+		r.add(in, p, figureRate, "Mbit/s", bytes*8/seconds/1e6)
+		r.add(in, p, figureNodes, "s/GB", nodes/(bytes/1e9))
 		return nil
 	})
 }

@@ -81,11 +81,21 @@ func serveControl(c wire.Infra, region *tailcfg.DERPRegion) (url string, err err
 		AllOnline:       true,
 		ExplicitBaseURL: "http://" + ln.Addr().String(),
 	}
-	for i := range c.Peers {
-		control.UpdateNode(stranger(i, region.RegionID))
-	}
+	addStrangers(control, c.Peers, region.RegionID)
 	go http.Serve(ln, control)
 	return control.ExplicitBaseURL, nil
+}
+
+// addStrangers makes members that have never joined.
+func addStrangers(control *testcontrol.Server, n, region int) {
+	for i := range n {
+		one := stranger(i, region)
+		if i == 0 { // UpdateNode does not make the first one
+			control.AddFakeNode()
+			one.Key = control.AllNodes()[0].Key
+		}
+		control.UpdateNode(one)
+	}
 }
 
 // stranger is a node as a coordinator describes one that is far away.

@@ -3,6 +3,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -49,6 +50,8 @@ type Config struct {
 	// Target is the other node's address in the network. If it is set the node
 	// connects to its Port as soon as it is up.
 	Target netip.Addr
+	// Limit is how long the start may take; 0 is a minute.
+	Limit time.Duration
 }
 
 // Ready is what a node says when it is up.
@@ -57,9 +60,6 @@ type Ready struct {
 	Up    time.Duration // when it was up, by wire.Now
 	First time.Duration // when the first byte had come back from the Target
 }
-
-// startLimit is how long a node may take to be up.
-const startLimit = 60 * time.Second
 
 // Main is the main function of a node.
 func Main(newPeer func(Config) (Peer, error)) {
@@ -87,7 +87,7 @@ type node struct {
 }
 
 func (n *node) start(c Config) (*Ready, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(c.Limit, time.Minute))
 	defer cancel()
 	ready := new(Ready)
 	var err error
