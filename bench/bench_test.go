@@ -32,11 +32,16 @@ func TestSmoke(t *testing.T) {
 	r, err := newRun(t.Context(), compared, 1, 300*time.Millisecond)
 	check(t, "a run begins", err)
 	defer r.close()
-	r.cases = "direct, 1500"
-	check(t, "throughput is measured", throughput(r))
-	r.cases = ""
-	for _, s := range []func(*run) error{latency, dial, connections, start} {
-		check(t, "a suite is measured", s(r))
+	r.hasty = 20
+	for _, s := range []struct {
+		cases   string
+		measure func(*run) error
+	}{
+		{"direct, 1500 bytes, 1", throughput}, {"relayed, 1 stream up", throughput}, {"", latency}, {"direct", dial},
+		{"", connections}, {"", start}, {"idle", relay},
+	} {
+		r.cases = s.cases
+		check(t, "a suite is measured", s.measure(r))
 	}
 	if len(r.report.Failures) > 0 {
 		t.Errorf("there are failures: %+v", r.report.Failures)

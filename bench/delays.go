@@ -13,7 +13,7 @@ var ways = []link{{"direct", 1500, false}, {"relayed", 1500, true}}
 // latency measures round trips of one byte on an open connection.
 func latency(r *run) error {
 	return r.overWays("latency", func(p *pair, in caseOf) error {
-		const times = 2000
+		times := r.often(2000)
 		var took node.Delays
 		s, err := r.during(p, in, func() error {
 			return p.client.Call("pingpong", node.PingPong{Target: p.target, Times: times}, &took)
@@ -33,7 +33,8 @@ func latency(r *run) error {
 // second when many are under way.
 func dial(r *run) error {
 	return r.overWays("dial", func(p *pair, in caseOf) error {
-		const serial, parallel, wide = 300, 3000, 32
+		const wide = 32
+		serial, parallel := r.often(300), r.often(3000)
 		var one, many node.Delays
 		_, err := r.during(p, in, func() error {
 			return p.client.Call("dials", node.Dials{Target: p.target, Times: serial, Wide: 1}, &one)
@@ -51,7 +52,7 @@ func dial(r *run) error {
 		r.add(in, p, "Dial and 1 byte, p50", "µs", micros(one.P50))
 		r.add(in, p, "Dial and 1 byte, p99", "µs", micros(one.P99))
 		r.add(in, p, "new connections", "1/s", float64(many.Times)/many.All.Seconds())
-		r.add(in, p, figureNodes, "µs each", nodes*1e6/parallel)
+		r.add(in, p, figureNodes, "µs each", nodes*1e6/float64(parallel))
 		return nil
 	})
 }

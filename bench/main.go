@@ -55,6 +55,11 @@ func bench(ctx context.Context, args []string) error {
 	}
 	defer r.close()
 	r.cases, r.profiles = *cases, *profiles
+	if *profiles != "" {
+		if err := os.MkdirAll(*profiles, 0o755); err != nil {
+			return err
+		}
+	}
 	for _, s := range chosen {
 		r.say("%s: %s", s.name, s.about)
 		if err := s.measure(r); err != nil {

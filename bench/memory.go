@@ -11,7 +11,7 @@ import (
 // has a goroutine with a buffer of one byte for each. What could be garbage is
 // collected before.
 func connections(r *run) error {
-	const conns = 2000
+	conns := r.often(2000)
 	in := caseOf{Case: report.Case{Suite: "connections", Name: "direct"}}
 	return r.inLab(ways[0], in, func(p *pair) error {
 		before, err := p.serverMemory()
@@ -25,8 +25,8 @@ func connections(r *run) error {
 		if err != nil {
 			return err
 		}
-		r.add(in, p, figureEach, "KiB", float64(after.RSS-before.RSS)/1024/conns)
-		r.add(in, p, "goroutines for each", "", float64(after.Goroutines-before.Goroutines)/conns)
+		r.add(in, p, figureEach, "KiB", float64(after.RSS-before.RSS)/1024/float64(conns))
+		r.add(in, p, "goroutines for each", "", float64(after.Goroutines-before.Goroutines)/float64(conns))
 		return p.client.Call("release", nil, nil)
 	})
 }

@@ -140,6 +140,11 @@ func (r *run) compare(l *lab.Lab, in caseOf, compared []software, measure func(*
 			}
 			all[s.name] = p
 		}
-		return measure(p)
+		if err := measure(p); err != nil {
+			p.close() // it may still be at work
+			delete(all, s.name)
+			return err
+		}
+		return nil
 	})
 }

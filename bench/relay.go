@@ -130,7 +130,7 @@ func (r *run) flood(in caseOf, s software, a *relayAlone, pairs int) error {
 }
 
 func (r *run) idleClients(in caseOf, s software, a *relayAlone) error {
-	const clients = 500
+	clients := r.often(500)
 	memory := func() (u wire.Usage, err error) {
 		if err = a.relay.Call("collect", nil, nil); err != nil {
 			return u, err
@@ -151,7 +151,7 @@ func (r *run) idleClients(in caseOf, s software, a *relayAlone) error {
 	if err != nil {
 		return err
 	}
-	r.report.Add(in.Case, s.name, figureEach, "KiB", float64(after.RSS-before.RSS)/1024/clients)
-	r.report.Add(in.Case, s.name, "goroutines for each", "", float64(after.Goroutines-before.Goroutines)/clients)
+	r.report.Add(in.Case, s.name, figureEach, "KiB", float64(after.RSS-before.RSS)/1024/float64(clients))
+	r.report.Add(in.Case, s.name, "goroutines for each", "", float64(after.Goroutines-before.Goroutines)/float64(clients))
 	return nil
 }

@@ -48,6 +48,8 @@ type run struct {
 	source   string // directory of this module
 	built    map[string]bool
 	nodes    int // started so far
+	// hasty divides how often things are done: a test does with less.
+	hasty int
 }
 
 func newRun(ctx context.Context, compared []software, rounds int, duration time.Duration) (*run, error) {
@@ -61,7 +63,7 @@ func newRun(ctx context.Context, compared []software, rounds int, duration time.
 	}
 	r := &run{
 		ctx: ctx, software: compared, rounds: rounds, duration: duration,
-		dir: dir, source: strings.TrimSpace(string(source)), built: make(map[string]bool),
+		dir: dir, source: strings.TrimSpace(string(source)), built: make(map[string]bool), hasty: 1,
 	}
 	r.report.Order = names(compared)
 	r.report.Command = strings.Join(os.Args[1:], " ")
@@ -96,6 +98,9 @@ func (r *run) program(path string) (string, error) {
 
 // wanted reports whether a case is to be measured.
 func (r *run) wanted(name string) bool { return strings.Contains(name, r.cases) }
+
+// often is how often something is done of which many have to be.
+func (r *run) often(n int) int { return max(1, n/r.hasty) }
 
 // rotate has measure called in every round for each software that ok approves
 // of. Nobody comes always first. Who fails is left out from then on, and the

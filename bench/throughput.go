@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -100,7 +99,7 @@ func (r *run) bulk(p *pair, in caseOf, t transfer, d time.Duration) (s stretch, 
 		return s, err
 	}
 	r.wait(warmUp)
-	if s, err = r.during(p, in, func() error { return r.wait(d) }); err != nil {
+	if s, err = r.during(p, in, func() error { r.wait(d); return nil }); err != nil {
 		return s, err
 	}
 	return s, p.client.Call("unload", nil, nil)
@@ -124,13 +123,11 @@ func (r *run) transfer(p *pair, in caseOf, t transfer) error {
 	return nil
 }
 
-// wait lets time pass.
-func (r *run) wait(d time.Duration) error {
+// wait lets time pass, or the run be stopped: whatever comes next fails then.
+func (r *run) wait(d time.Duration) {
 	select {
 	case <-time.After(d):
-		return nil
 	case <-r.ctx.Done():
-		return context.Cause(r.ctx)
 	}
 }
 
