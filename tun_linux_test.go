@@ -260,14 +260,18 @@ func TestTunIperf3(t *testing.T) {
 		out.Close()
 	}()
 	heard := make([]byte, 1000)
-	for listening := ""; !strings.Contains(listening, "listening"); {
-		n, err := out.Read(heard)
-		if err != nil {
-			t.Fatal(err)
+	listens := func() { // which it says anew after each client
+		t.Helper()
+		for said := ""; !strings.Contains(said, "listening"); {
+			n, err := out.Read(heard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said += string(heard[:n])
 		}
-		listening += string(heard[:n])
 	}
 	for _, args := range []string{"", "-R", "-u -b 20M"} {
+		listens()
 		text, err := other.shell(fmt.Sprintf("iperf3 -c %v -n 5M %s", ip4, args))
 		if err != nil {
 			t.Errorf("iperf3 %s: %v\n%s", args, err, text)

@@ -9,17 +9,12 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// queueLen is how many packets wait for the reader of the device. What does
-// not fit is dropped, and TCP slows down. A packet of TCP is up to 64 KiB long
-// but shares its bytes with the connection's send buffer.
-const queueLen = 1024
-
 // A link is the network interface as gVisor sees it. The device is its other
 // end: it takes packets out of the queue, and delivers packets to the stack.
 type link struct {
-	mtus  atomic.Pointer[mtus]     // never nil
-	queue chan *stack.PacketBuffer // never closed
-	done  chan struct{}            // closed by Close
+	mtus  atomic.Pointer[mtus] // never nil
+	queue *queue
+	done  chan struct{} // closed by Close
 	stop  sync.Once
 
 	dispatcher atomic.Pointer[stack.NetworkDispatcher] // nil when detached
@@ -32,49 +27,23 @@ var (
 
 func newLink(mtu int) *link {
 	l := &link{
-		queue: make(chan *stack.PacketBuffer, queueLen),
+		queue: newQueue(),
 		done:  make(chan struct{}),
 	}
 	l.mtus.Store(newMTUs(mtu, nil))
 	return l
 }
 
-// enqueue takes a reference to pkt, or drops it when the queue is full.
+// enqueue takes a reference to pkt, or drops it.
 func (l *link) enqueue(pkt *stack.PacketBuffer) tcpip.Error {
 	if isClosed(l.done) {
 		return &tcpip.ErrClosedForSend{}
 	}
-	select {
-	case l.queue <- pkt.IncRef():
-		return nil
-	default:
+	if !l.queue.put(pkt.IncRef()) {
 		pkt.DecRef()
 		return &tcpip.ErrNoBufferSpace{}
 	}
-}
-
-// next returns a packet from the queue, or nil when it is empty.
-func (l *link) next() *stack.PacketBuffer {
-	select {
-	case pkt := <-l.queue:
-		return pkt
-	default:
-		return nil
-	}
-}
-
-// wait returns a packet from the queue, or nil when that is empty and the link
-// is closed.
-func (l *link) wait() *stack.PacketBuffer {
-	if pkt := l.next(); pkt != nil {
-		return pkt
-	}
-	select {
-	case pkt := <-l.queue:
-		return pkt
-	case <-l.done:
-		return l.next()
-	}
+	return nil
 }
 
 // WritePackets implements stack.LinkWriter.
@@ -100,7 +69,12 @@ func (l *link) Attach(dispatcher stack.NetworkDispatcher) {
 func (l *link) IsAttached() bool { return l.dispatcher.Load() != nil }
 
 // Close implements stack.NetworkLinkEndpoint.
-func (l *link) Close() { l.stop.Do(func() { close(l.done) }) }
+func (l *link) Close() {
+	l.stop.Do(func() {
+		close(l.done)
+		l.queue.close()
+	})
+}
 
 // MTU implements stack.NetworkLinkEndpoint. The link takes all that there is, a
 // full payload behind an IPv6 header, because the cutter knows better than

@@ -409,7 +409,7 @@ func FuzzTransit(f *testing.F) {
 			}
 			stray.Reject()
 		}
-		for s.link.next() != nil {
+		for s.link.queue.take(false) != nil {
 		}
 	})
 }

@@ -40,7 +40,7 @@ func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	d.reading.Lock()
 	defer d.reading.Unlock()
 	if !d.cutter.busy() {
-		pkt := d.link.wait()
+		pkt := d.link.queue.take(true)
 		if pkt == nil {
 			return 0, os.ErrClosed
 		}
@@ -48,7 +48,7 @@ func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	}
 	for n := range bufs {
 		if !d.cutter.busy() {
-			pkt := d.link.next()
+			pkt := d.link.queue.take(false)
 			if pkt == nil {
 				return n, nil
 			}

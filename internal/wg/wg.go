@@ -40,7 +40,8 @@ type Device struct {
 // and closes it; bind it opens and closes, perhaps more than once. A nil
 // logger is silent.
 func New(tun tun.Device, bind conn.Bind, logger *slog.Logger) (*Device, error) {
-	dev := device.NewDevice(tun, bind, newLogger(logger))
+	w := newWindow()
+	dev := device.NewDevice(windowedTun{tun, w}, windowedBind{bind, w}, newLogger(logger))
 	dev.DisableSomeRoamingForBrokenMobileSemantics() // before there is a peer: endpoints stay what we set
 	if err := dev.Up(); err != nil {
 		dev.Close()
