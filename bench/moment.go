@@ -59,9 +59,9 @@ func (s stretch) bulk(down bool) (bytes, seconds float64) {
 	return float64(to.Received - from.Received), (to.At - from.At).Seconds()
 }
 
-// dropped is the part of packets that the relay has lost.
-func (s stretch) dropped() float64 {
-	in, out := s.to.relay.PacketsIn-s.from.relay.PacketsIn, s.to.relay.PacketsOut-s.from.relay.PacketsOut
+// dropped is the part of packets that a relay has lost between two moments.
+func dropped(from, to wire.Relayed) float64 {
+	in, out := to.PacketsIn-from.PacketsIn, to.PacketsOut-from.PacketsOut
 	if in == 0 {
 		return 0
 	}
@@ -125,7 +125,6 @@ func (r *run) profileAll(in caseOf, software string, all map[string]*process.Pro
 	if r.profiles == "" {
 		return func() error { return nil }, nil
 	}
-	base := strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(in.Suite + "-" + in.Name + "-" + software)
 	set := func(file func(role string) string) error {
 		for role, process := range all {
 			if process == nil {
@@ -138,7 +137,16 @@ func (r *run) profileAll(in caseOf, software string, all map[string]*process.Pro
 		return nil
 	}
 	stop = func() error { return set(func(string) string { return "" }) }
-	return stop, set(func(role string) string { return filepath.Join(r.profiles, base+"-"+role+".pprof") })
+	return stop, set(func(role string) string { return r.profileOf(in, software, role) })
+}
+
+// profileOf names the file for a profile; it is empty when none are wanted.
+func (r *run) profileOf(in caseOf, software, role string) string {
+	if r.profiles == "" {
+		return ""
+	}
+	name := strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(in.Suite + "-" + in.Name + "-" + software)
+	return filepath.Join(r.profiles, name+"-"+role+".pprof")
 }
 
 // add reports a figure.

@@ -50,7 +50,9 @@ func (r *run) inMesh(l *lab.Lab, in caseOf, peers int) error {
 func (r *run) joinMesh(p *pair, in caseOf) error {
 	const rest = 3 * time.Second
 	var ready node.Ready
-	client, err := r.startNode(p, r.clientConfig(p), &ready)
+	config := r.clientConfig(p)
+	config.Profile = r.profileOf(in, p.name, "client")
+	client, err := r.startNode(p, config, &ready)
 	if err != nil {
 		return err
 	}

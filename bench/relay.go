@@ -93,9 +93,9 @@ func (a *relayAlone) now() (m floodMoment, err error) {
 	return m, a.load.Call("delivered", nil, &m.got)
 }
 
+// flood measures a relay while pairs of clients send as fast as they can.
 func (r *run) flood(in caseOf, s software, a *relayAlone, pairs int) error {
-	const size = 1400
-	if err := a.load.Call("flood", wire.Flood{Pairs: pairs, Size: size}, nil); err != nil {
+	if err := a.load.Call("flood", wire.Flood{Pairs: pairs, Size: floodSize}, nil); err != nil {
 		return err
 	}
 	r.wait(warmUp)
@@ -112,23 +112,29 @@ func (r *run) flood(in caseOf, s software, a *relayAlone, pairs int) error {
 	if err != nil {
 		return err
 	}
-	if err := stop(); err != nil {
-		return err
-	}
-	packets := float64(to.got.Packets - from.got.Packets)
-	gigabytes := packets * size / 1e9
-	seconds := (to.got.At - from.got.At).Seconds()
-	lost := float64(to.counts.PacketsIn-from.counts.PacketsIn) - float64(to.counts.PacketsOut-from.counts.PacketsOut)
-	add := func(figure, unit string, value float64) { r.report.Add(in.Case, s.name, figure, unit, value) }
-	add("packets", "1/s", packets/seconds)
-	add(figureRate, "Gbit/s", packets*size*8/seconds/1e9)
-	add(figureRelay, "s/GB", (to.relay.CPU-from.relay.CPU)/gigabytes)
-	add("CPU of the clients", "s/GB", (to.load.CPU-from.load.CPU)/gigabytes)
-	add(figureDropped, "%", 100*max(0, lost)/float64(to.counts.PacketsIn-from.counts.PacketsIn))
-	add("RSS of the relay", "MiB", mib(to.relay.RSS))
-	return nil
+	r.addFlood(in, s, from, to)
+	return stop()
 }
 
+// floodSize is that of the packets, in bytes: what fits into an Ethernet frame
+// with all that is around it.
+const floodSize = 1400
+
+// addFlood reports what has happened between two moments of a flood.
+func (r *run) addFlood(in caseOf, s software, from, to floodMoment) {
+	packets := float64(to.got.Packets - from.got.Packets)
+	gigabytes := packets * floodSize / 1e9
+	seconds := (to.got.At - from.got.At).Seconds()
+	add := func(figure, unit string, value float64) { r.report.Add(in.Case, s.name, figure, unit, value) }
+	add("packets", "1/s", packets/seconds)
+	add(figureRate, "Gbit/s", gigabytes*8/seconds)
+	add(figureRelay, "s/GB", (to.relay.CPU-from.relay.CPU)/gigabytes)
+	add("CPU of the clients", "s/GB", (to.load.CPU-from.load.CPU)/gigabytes)
+	add(figureDropped, "%", 100*dropped(from.counts, to.counts))
+	add("RSS of the relay", "MiB", mib(to.relay.RSS))
+}
+
+// idleClients measures what memory clients take that do nothing.
 func (r *run) idleClients(in caseOf, s software, a *relayAlone) error {
 	clients := r.often(500)
 	memory := func() (u wire.Usage, err error) {

@@ -64,6 +64,7 @@ func (r *run) starts(l *lab.Lab, in caseOf) error {
 }
 
 func (r *run) startOnce(p *pair, in caseOf, config node.Config) error {
+	config.Profile = r.profileOf(in, p.name, "client")
 	var ready node.Ready
 	client, err := r.startNode(p, config, &ready)
 	if err != nil {

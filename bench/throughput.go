@@ -117,7 +117,7 @@ func (r *run) transfer(p *pair, in caseOf, t transfer) error {
 	r.add(in, p, figureNodes, "s/GB", nodes/(bytes/1e9))
 	if in.relayed {
 		r.add(in, p, figureRelay, "s/GB", infra/(bytes/1e9))
-		r.add(in, p, figureDropped, "%", 100*s.dropped())
+		r.add(in, p, figureDropped, "%", 100*dropped(s.from.relay, s.to.relay))
 	}
 	r.add(in, p, figureRSS, "MiB", mib(s.to.client.RSS+s.to.server.RSS))
 	return nil

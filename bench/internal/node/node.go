@@ -52,6 +52,9 @@ type Config struct {
 	Target netip.Addr
 	// Limit is how long the start may take; 0 is a minute.
 	Limit time.Duration
+	// Profile is the file for a CPU profile of the node's whole life; empty for
+	// none.
+	Profile string
 }
 
 // Ready is what a node says when it is up.
@@ -68,13 +71,16 @@ func Main(newPeer func(Config) (Peer, error)) {
 		if err != nil {
 			return nil, nil, nil, err
 		}
+		if err := wire.StartProfile(c.Profile); err != nil {
+			return nil, nil, nil, err
+		}
 		n := &node{peer: peer}
 		ready, err := n.start(c)
 		if err != nil {
 			peer.Close()
 			return nil, nil, nil, err
 		}
-		return ready, n.verbs(), func() { peer.Close() }, nil
+		return ready, n.verbs(), func() { wire.StopProfile(); peer.Close() }, nil
 	})
 }
 

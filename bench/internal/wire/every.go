@@ -58,15 +58,26 @@ type Profile struct {
 
 func profile(p Profile) (any, error) {
 	if p.File == "" {
-		pprof.StopCPUProfile()
+		StopProfile()
 		return nil, nil
 	}
-	f, err := os.Create(p.File)
-	if err != nil {
-		return nil, err
-	}
-	return nil, pprof.StartCPUProfile(f)
+	return nil, StartProfile(p.File)
 }
+
+// StartProfile begins a CPU profile, unless the file has no name.
+func StartProfile(file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	return pprof.StartCPUProfile(f)
+}
+
+// StopProfile ends the CPU profile, if one is under way.
+func StopProfile() { pprof.StopCPUProfile() }
 
 // Now is a clock that all processes of the machine share, and that nobody sets.
 func Now() time.Duration {
