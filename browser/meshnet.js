@@ -13,10 +13,9 @@ const patience = 5000
 
 // up joins the mesh.
 export async function up(options) {
-  const release = await claim(options.store)
   const node = new Node(options)
-  node.closed.finally(release)
   try {
+    node.closed.then(await claim(options.store))
     await node.start()
   } catch (error) {
     await node.close()
@@ -56,6 +55,7 @@ class Node {
   #calls = new Map() // by their number, what settles the promise
   #lastCall = 0
   #listeners = new Map() // by their number
+  #loaded
   #status = null
   #watchers = new Set()
   #end
@@ -65,15 +65,17 @@ class Node {
     this.closed = new Promise((resolve) => { this.#end = resolve })
     this.#worker.onmessage = ({ data }) => ("id" in data ? this.#answer(data) : this.#event(data))
     this.#worker.onerror = (event) => this.#stop(failure({ message: event.message || "the worker does not start" }))
+    this.#loaded = this.#call("load", [String(options.wasm ?? new URL("meshnet.wasm", import.meta.url))])
+    this.#loaded.catch(() => {}) // start tells
   }
 
   async start() {
-    const { wasm = new URL("meshnet.wasm", import.meta.url), store = "meshnet", signal, onProgress, onLogin, onLog, ...rest } = this.#options
+    const { wasm, store = "meshnet", signal, onProgress, onLogin, onLog, ...rest } = this.#options
     const stop = () => this.close()
     signal?.throwIfAborted()
     signal?.addEventListener("abort", stop)
     try {
-      await this.#call("load", [String(wasm)])
+      await this.#loaded
       this.#status = await this.#call("up", [{
         ...rest,
         controlURL: String(new URL(rest.controlURL ?? "/", location.href)).replace(/\/$/, ""),
@@ -143,8 +145,9 @@ class Node {
     this.#end()
   }
 
-  // stream makes a call that opens a stream, and returns it with its answer.
-  async #open(method, args) {
+  // open makes a call that opens a stream, and returns it with the promise of an
+  // answer.
+  #open(method, args) {
     const { port1, port2 } = new MessageChannel()
     const answer = this.#call(method, args, [port2])
     return { streams: duplex(port1), answer }
@@ -155,7 +158,7 @@ class Node {
     const signal = request.signal
     signal.throwIfAborted()
     const body = request.body ?? (await bytesOf(request))
-    const { streams, answer } = await this.#open("fetch", [{
+    const { streams, answer } = this.#open("fetch", [{
       method: request.method,
       url: request.url,
       headers: [...request.headers],
@@ -179,7 +182,7 @@ class Node {
   }
 
   async dial(network, address) {
-    const { streams, answer } = await this.#open("dial", [network, address])
+    const { streams, answer } = this.#open("dial", [network, address])
     return connection(await answer, streams)
   }
 

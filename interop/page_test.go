@@ -33,15 +33,15 @@ var program = sync.OnceValues(func() (*meshpage.Program, error) {
 })
 
 // servePage serves the page of examples/browser, whose node joins a tailnet. The
-// coordinator is of another origin.
-func servePage(t testing.TB, n *ownTailnet, relays *derpmap.Map, authKey string) (address string) {
+// coordinator is of another origin; servers are others that the page may reach.
+func servePage(t testing.TB, n *ownTailnet, relays *derpmap.Map, authKey string, servers ...string) (address string) {
 	t.Helper()
 	built, err := program()
 	check(t, "the node for pages compiles", err)
 	server := httptest.NewUnstartedServer(nil)
 	control, err := url.Parse(n.controlURL)
 	check(t, "the coordinator has a URL", err)
-	servers := []string{control.Host}
+	servers = append(servers, control.Host)
 	for _, region := range relays.Regions {
 		servers = append(servers, fmt.Sprintf("%s:%d", region.Nodes[0].HostName, region.Nodes[0].DERPPort))
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"syscall/js"
 	"time"
@@ -19,27 +20,37 @@ const (
 	// are smaller.
 	maxUnread = 32 << 20
 
+	// maxUnsent is how much may be written and not sent.
+	maxUnsent = 128 << 10
+
 	// A browser takes whatever it is given to send, and tells only how much it
-	// still has. While that is more than maxUnsent, Write waits, and looks again
-	// every sendPause: a millisecond less, and the browser makes it four.
-	maxUnsent = 256 << 10
-	sendPause = 4 * time.Millisecond
+	// still has. While that is more than maxBuffered it is given nothing, and
+	// asked again every sendPause: of less, browsers make four milliseconds.
+	maxBuffered = 256 << 10
+	sendPause   = 4 * time.Millisecond
 )
 
 // conn is a WebSocket of the browser's.
+//
+// A message costs a browser about as much whether it is short or long, and a node
+// writes a packet at a time. So Write only notes what is to be sent, and a
+// goroutine sends it when those that have something to write have had their turn.
 type conn struct {
 	ws    js.Value
 	url   string
-	array js.Value // of maxMessage bytes: what is being sent; owned by who holds sending
+	array js.Value // of maxMessage bytes: what is being sent
 	funcs []js.Func
 
-	opened  chan struct{} // closed when it is
-	news    chan struct{} // has an element when what Read waits for may have come
-	ended   chan struct{} // closed with err set
-	sending sync.Mutex
+	opened chan struct{} // closed when it is
+	news   chan struct{} // has an element when what Read waits for may have come
+	work   chan struct{} // has an element when there is something to send
+	much   chan struct{} // has an element when that fills a message
+	room   chan struct{} // has an element when what Write waits for may have come
+	ended  chan struct{} // closed with err set
 
 	mu            sync.Mutex
 	unread        bytes.Buffer
+	unsent        bytes.Buffer
 	err           error // of Read, when all is read, and of Write; nil while open
 	readDeadline  time.Time
 	writeDeadline time.Time
@@ -58,6 +69,9 @@ func Dial(ctx context.Context, url, subprotocol string) (net.Conn, error) {
 		array:  js.Global().Get("Uint8Array").New(maxMessage),
 		opened: make(chan struct{}),
 		news:   make(chan struct{}, 1),
+		work:   make(chan struct{}, 1),
+		much:   make(chan struct{}, 1),
+		room:   make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 	}
 	ws.Set("binaryType", "arraybuffer")
@@ -76,6 +90,7 @@ func Dial(ctx context.Context, url, subprotocol string) (net.Conn, error) {
 		c.Close()
 		return nil, &SubprotocolError{subprotocol}
 	}
+	go c.send()
 	return c, nil
 }
 
@@ -133,12 +148,13 @@ func (c *conn) receive(data js.Value) {
 		c.end(errors.New("the WebSocket brings more than is read"))
 		return
 	}
-	c.poke()
+	poke(c.news)
 }
 
-func (c *conn) poke() {
+// poke puts an element into a channel that holds one.
+func poke(c chan struct{}) {
 	select {
-	case c.news <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -181,12 +197,12 @@ func (c *conn) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		c.await(deadline)
+		c.await(c.news, deadline)
 	}
 }
 
-// await waits for news, or the deadline.
-func (c *conn) await(deadline time.Time) {
+// await waits until something has come, or the deadline.
+func (c *conn) await(something <-chan struct{}, deadline time.Time) {
 	var late <-chan time.Time
 	if !deadline.IsZero() {
 		timer := time.NewTimer(time.Until(deadline))
@@ -194,53 +210,113 @@ func (c *conn) await(deadline time.Time) {
 		late = timer.C
 	}
 	select {
-	case <-c.news:
+	case <-something:
 	case <-c.ended:
 	case <-late:
 	}
 }
 
 func (c *conn) Write(p []byte) (n int, err error) {
-	c.sending.Lock()
-	defer c.sending.Unlock()
-	for len(p) > 0 {
-		if err := c.awaitRoom(); err != nil {
-			return n, err
-		}
-		part := p[:min(len(p), maxMessage)]
-		js.CopyBytesToJS(c.array, part)
-		c.ws.Call("send", c.array.Call("subarray", 0, len(part))) // copies it
-		n += len(part)
-		p = p[len(part):]
-	}
-	return n, nil
-}
-
-// awaitRoom waits until the browser has little left to send.
-func (c *conn) awaitRoom() error {
 	for {
 		c.mu.Lock()
 		err, deadline := c.err, c.writeDeadline
-		c.mu.Unlock()
 		switch {
 		case err == io.EOF:
-			return net.ErrClosed
+			err = net.ErrClosed
 		case err != nil:
-			return err
 		case !deadline.IsZero() && !time.Now().Before(deadline):
-			return os.ErrDeadlineExceeded
-		case c.ws.Get("bufferedAmount").Int() <= maxUnsent:
-			return nil
+			err = os.ErrDeadlineExceeded
+		default:
+			part := p[:min(len(p), max(0, maxUnsent-c.unsent.Len()))]
+			c.unsent.Write(part)
+			n += len(part)
+			p = p[len(part):]
 		}
+		if c.unsent.Len() >= maxMessage {
+			poke(c.much)
+		}
+		c.mu.Unlock()
+		poke(c.work)
+		if err != nil || len(p) == 0 {
+			return n, err
+		}
+		c.await(c.room, deadline)
+	}
+}
+
+// send gives the browser what is written, until the connection has ended.
+func (c *conn) send() {
+	var pace pace
+	for {
 		select {
-		case <-time.After(sendPause):
+		case <-c.work:
 		case <-c.ended:
+			return
+		}
+		runtime.Gosched() // behind all who can write now
+		c.gather(pace.wait(time.Now()))
+		for c.sendMessage() {
+			if !c.awaitBrowser() {
+				return
+			}
 		}
 	}
 }
 
-// Close does not wait for the other side's farewell.
+// gather waits for more to send, as long as that does not fill a message.
+func (c *conn) gather(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	c.mu.Lock()
+	if c.unsent.Len() < maxMessage {
+		select { // what was much is sent
+		case <-c.much:
+		default:
+		}
+	}
+	c.mu.Unlock()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-c.much:
+	case <-timer.C:
+	case <-c.ended:
+	}
+}
+
+// sendMessage sends one message, if there is something to send.
+func (c *conn) sendMessage() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	part := c.unsent.Next(maxMessage)
+	if len(part) == 0 || c.err != nil {
+		return false
+	}
+	js.CopyBytesToJS(c.array, part)
+	c.ws.Call("send", c.array.Call("subarray", 0, len(part))) // copies it
+	poke(c.room)
+	return true
+}
+
+// awaitBrowser waits until the browser has little left to send. It reports false
+// when the connection has ended.
+func (c *conn) awaitBrowser() bool {
+	for c.ws.Get("bufferedAmount").Int() > maxBuffered {
+		select {
+		case <-time.After(sendPause):
+		case <-c.ended:
+			return false
+		}
+	}
+	return true
+}
+
+// Close gives the browser what is left to send, and does not wait for the other
+// side's farewell.
 func (c *conn) Close() error {
+	for c.sendMessage() {
+	}
 	c.end(net.ErrClosed)
 	return nil
 }
@@ -254,14 +330,15 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	c.readDeadline = t
 	c.mu.Unlock()
-	c.poke()
+	poke(c.news)
 	return nil
 }
 
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.writeDeadline = t
+	c.mu.Unlock()
+	poke(c.room)
 	return nil
 }
 
