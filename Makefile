@@ -32,6 +32,7 @@ fmt:
 
 vet:
 	for m in $(MODULES); do (cd $$m && go vet ./...) || exit 1; done
+	GOOS=js GOARCH=wasm go vet ./browser/...
 
 # interop compares raw bytes of keys, which tailscale.com has deprecated (SA1019).
 staticcheck:

@@ -8,7 +8,7 @@ package layers
 // root, and "..." stands for everything below a folder.
 const policy = `
 key  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet,serve,splice,hostping,pcapng,cert,acmedns,wsconn}
-socks5  httpproxy
+socks5  httpproxy  browser/internal/web
 internal/disco  internal/ping  internal/tailcfg  internal/noise  internal/portmap  internal/capture  derp
 internal/path  internal/psk  internal/netcheck  internal/filter  internal/policy  internal/relay  internal/control  coord/internal/{feed,web}
 internal/netmap  internal/wg  internal/magicsock  internal/tunwrap  coord
