@@ -96,7 +96,7 @@ func segmentOf(packet []byte, protocol tcpip.NetworkProtocolNumber) (s segment, 
 		s.ip, plain = header.IPv4MinimumSize, int(ip.TotalLength()) == len(packet)
 	} else {
 		ip := header.IPv6(packet)
-		if len(packet) < header.IPv6MinimumSize+header.TCPMinimumSize || ip.TransportProtocol() != header.TCPProtocolNumber {
+		if len(packet) < header.IPv6MinimumSize+header.TCPMinimumSize || tcpip.TransportProtocolNumber(ip.NextHeader()) != header.TCPProtocolNumber {
 			return s, false, false
 		}
 		s.ip, plain = header.IPv6MinimumSize, int(ip.PayloadLength()) == len(packet)-header.IPv6MinimumSize
