@@ -11,9 +11,9 @@ import (
 // has a goroutine with a buffer of one byte for each. What could be garbage is
 // collected before.
 func connections(r *run) error {
-	conns := r.often(2000)
 	in := caseOf{Case: report.Case{Suite: "connections", Name: "direct"}}
-	return r.inLab(ways[0], in, func(p *pair) error {
+	return r.withNewPairs(in, func(p *pair) error {
+		conns := r.often(2000)
 		before, err := p.serverMemory()
 		if err != nil {
 			return err
@@ -27,7 +27,7 @@ func connections(r *run) error {
 		}
 		r.add(in, p, figureEach, "KiB", float64(after.RSS-before.RSS)/1024/float64(conns))
 		r.add(in, p, "goroutines for each", "", float64(after.Goroutines-before.Goroutines)/float64(conns))
-		return p.client.Call("release", nil, nil)
+		return nil
 	})
 }
 
@@ -39,23 +39,11 @@ func (p *pair) serverMemory() (s node.Sample, err error) {
 }
 
 // idle measures nodes that have joined, have found their path, and then do
-// nothing: each round has new ones.
+// nothing.
 func idle(r *run) error {
 	const rest = 3 * time.Second
 	in := caseOf{Case: report.Case{Suite: "idle", Name: "direct"}}
-	k := ways[0]
-	r.say("  %s", in.Name)
-	l, err := k.lab()
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	return r.rotate(in.Case, k.compared(r), func(s software) error {
-		p, err := r.startPair(l, s, false)
-		if err != nil {
-			return err
-		}
-		defer p.close()
+	return r.withNewPairs(in, func(p *pair) error {
 		r.wait(rest)
 		from, err := p.now()
 		if err != nil {
@@ -71,5 +59,25 @@ func idle(r *run) error {
 		r.add(in, p, "goroutines of a node", "", float64(to.client.Goroutines))
 		r.add(in, p, figureNodes, "ms/s", 1e3*nodes/(to.client.At-from.client.At).Seconds())
 		return nil
+	})
+}
+
+// withNewPairs has measure called with pairs that have done nothing yet, so that
+// no memory is that of an earlier round.
+func (r *run) withNewPairs(in caseOf, measure func(*pair) error) error {
+	k := ways[0]
+	r.say("  %s", in.Name)
+	l, err := k.lab()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	return r.rotate(in.Case, k.compared(r), func(s software) error {
+		p, err := r.startPair(l, s, false)
+		if err != nil {
+			return err
+		}
+		defer p.close()
+		return measure(p)
 	})
 }

@@ -61,11 +61,10 @@ func (s stretch) bulk(down bool) (bytes, seconds float64) {
 
 // dropped is the part of packets that a relay has lost between two moments.
 func dropped(from, to wire.Relayed) float64 {
-	in, out := to.PacketsIn-from.PacketsIn, to.PacketsOut-from.PacketsOut
-	if in == 0 {
+	if to.In == from.In {
 		return 0
 	}
-	return max(0, float64(in)-float64(out)) / float64(in)
+	return float64(to.Dropped-from.Dropped) / float64(to.In-from.In)
 }
 
 // path is how packets went, by the counters of both nodes: "direct", "relayed",

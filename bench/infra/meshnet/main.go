@@ -38,7 +38,7 @@ func start(c wire.Infra) (any, wire.Verbs, func(), error) {
 		}
 		verbs["relayed"] = func(json.RawMessage) (any, error) {
 			s := relay.Stats()
-			return wire.Relayed{PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, BytesOut: s.BytesOut}, nil
+			return wire.Relayed{In: s.PacketsIn, Out: s.PacketsOut, Dropped: s.Overflowed + s.Unreachable}, nil
 		}
 	}
 	var err error

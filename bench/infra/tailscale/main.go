@@ -156,17 +156,6 @@ func serveSTUN(pc *net.UDPConn) {
 	}
 }
 
-// relayed reads the relay's counters, which it shows as JSON alone.
-func relayed(relay *derpserver.Server) (wire.Relayed, error) {
-	var c struct {
-		In    uint64 `json:"packets_received"`
-		Out   uint64 `json:"packets_sent"`
-		Bytes uint64 `json:"bytes_sent"`
-	}
-	err := json.Unmarshal([]byte(relay.ExpVar(false).String()), &c)
-	return wire.Relayed{PacketsIn: c.In, PacketsOut: c.Out, BytesOut: c.Bytes}, err
-}
-
 // selfSigned makes a certificate, and the name that pins it in a relay map.
 func selfSigned(addr netip.Addr) (cert tls.Certificate, certName string, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -24,6 +24,5 @@ type Mesh struct {
 	Relay      json.RawMessage // the region, in JSON
 }
 
-// Relayed is what a relay's own counters say. What has come in and not gone out
-// was dropped, but for the little that is under way.
-type Relayed struct{ PacketsIn, PacketsOut, BytesOut uint64 }
+// Relayed is what a relay's own counters say of packets.
+type Relayed struct{ In, Out, Dropped uint64 }
