@@ -10,7 +10,7 @@ const policy = `
 key  derp/derpmap  internal/{stun,tsmp,dns,udp,netstack,netmon,simnet,serve,splice,hostping,pcapng,cert,acmedns,wsconn}
 socks5  httpproxy  browser/internal/web
 internal/disco  internal/ping  internal/tailcfg  internal/noise  internal/portmap  internal/capture  derp
-internal/path  internal/psk  internal/netcheck  internal/filter  internal/policy  internal/relay  internal/control  coord/internal/{feed,web}
+internal/path  internal/psk  internal/netcheck  internal/reorder  internal/filter  internal/policy  internal/relay  internal/control  coord/internal/{feed,web}
 internal/netmap  internal/wg  internal/magicsock  internal/tunwrap  coord
 coord/{boltstore,storetest}
 .
@@ -21,7 +21,7 @@ cmd/...  examples/...  internal/layers
 
 // pure packages do no I/O, start no goroutine and read no clock: time comes in
 // as an argument.
-const pure = `key derp/derpmap internal/{stun,tsmp,dns,pcapng,disco,tailcfg,path,psk,netcheck,filter,policy,netmap}`
+const pure = `key derp/derpmap internal/{stun,tsmp,dns,pcapng,disco,tailcfg,path,psk,reorder,netcheck,filter,policy,netmap}`
 
 // only says which package alone may import a module.
 const only = `gvisor.dev/gvisor internal/netstack`

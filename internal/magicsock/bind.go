@@ -46,7 +46,8 @@ func (b *bind) Open(uint16) ([]conn.ReceiveFunc, uint16, error) {
 		return to.n, err
 	}}
 	b.conn.sockets.each(func(u *udp.Conn) {
-		receivers = append(receivers, b.conn.receiver(u, closed))
+		r := &receiver{conn: b.conn, socket: u, closed: closed}
+		receivers = append(receivers, r.receive)
 	})
 	return receivers, 0, nil
 }

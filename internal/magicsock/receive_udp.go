@@ -10,31 +10,106 @@ import (
 	"golang.zx2c4.com/wireguard/conn"
 
 	"github.com/meshnet-go/meshnet/internal/disco"
+	"github.com/meshnet-go/meshnet/internal/reorder"
 	"github.com/meshnet-go/meshnet/internal/stun"
 	"github.com/meshnet-go/meshnet/internal/udp"
 	"github.com/meshnet-go/meshnet/key"
 )
 
-// receiver returns a ReceiveFunc for a socket, until the bind is closed.
-func (c *Conn) receiver(u *udp.Conn, closed <-chan struct{}) conn.ReceiveFunc {
-	var from []netip.AddrPort
-	return func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
-		if len(from) < len(packets) {
-			from = make([]netip.AddrPort, len(packets))
+// A receiver reads a socket for WireGuard, until the bind is closed.
+type receiver struct {
+	conn   *Conn
+	socket *udp.Conn
+	closed <-chan struct{}
+
+	from  []netip.AddrPort
+	order reorder.Buffer[conn.Endpoint]
+	due   time.Time // the deadline of the socket; zero when it has none
+}
+
+// receive is a [conn.ReceiveFunc].
+func (r *receiver) receive(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
+	if len(r.from) < len(packets) {
+		r.from = make([]netip.AddrPort, len(packets))
+	}
+	for {
+		if n := r.next(0, packets, sizes, eps); n > 0 {
+			return n, nil
 		}
-		for {
-			n, err := u.ReadBatch(packets, sizes, from[:len(packets)])
-			if err != nil {
-				if c.readAgain(err, closed) {
-					continue
-				}
-				return 0, net.ErrClosed
+		r.setDeadline()
+		n, err := r.socket.ReadBatch(packets, sizes, r.from[:len(packets)])
+		if err != nil {
+			if r.expire(err) || r.conn.readAgain(err, r.closed) {
+				continue
 			}
-			if c.sort(packets[:n], sizes, from, eps, nil) {
-				return n, nil
-			}
+			return 0, net.ErrClosed
+		}
+		if !r.conn.sort(packets[:n], sizes, r.from, eps, nil) {
+			continue
+		}
+		n = r.arrange(packets[:n], sizes, eps)
+		if n = r.next(n, packets, sizes, eps); n > 0 {
+			return n, nil
 		}
 	}
+}
+
+// arrange takes away the packets that are not in order, and those after them. It
+// returns how many are left.
+func (r *receiver) arrange(packets [][]byte, sizes []int, eps []conn.Endpoint) (n int) {
+	now := time.Now()
+	r.order.Expire(now)
+	for i, packet := range packets {
+		if sizes[i] == 0 {
+			continue
+		}
+		if r.order.Add(now, packet[:sizes[i]], eps[i]) {
+			n = i + 1
+		} else {
+			sizes[i] = 0
+		}
+	}
+	return n
+}
+
+// next adds to n packets those whose turn it is, and returns how many there are.
+func (r *receiver) next(n int, packets [][]byte, sizes []int, eps []conn.Endpoint) int {
+	for n < len(packets) {
+		data, ep, ok := r.order.Next()
+		if !ok {
+			break
+		}
+		sizes[n] = copy(packets[n], data)
+		eps[n] = ep
+		n++
+	}
+	return n
+}
+
+// setDeadline has the socket wait no longer than packets are held. A deadline for
+// which nothing is held any more is left, and passes in vain.
+func (r *receiver) setDeadline() {
+	if due, ok := r.order.Deadline(); ok && !due.Equal(r.due) {
+		r.due = due
+		r.socket.SetReadDeadline(due)
+	}
+}
+
+// expire acts on the end of waiting, if the error says that and it was ours. The
+// order matters: whoever closes the bind sets a deadline after that.
+func (r *receiver) expire(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || r.due.IsZero() {
+		return false
+	}
+	r.due = time.Time{}
+	r.socket.SetReadDeadline(time.Time{})
+	select {
+	case <-r.closed:
+		return false
+	default:
+	}
+	r.order.Expire(time.Now())
+	return true
 }
 
 // readPause is how long nothing is read from a socket after an error.
