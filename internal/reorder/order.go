@@ -4,7 +4,7 @@ import "time"
 
 const (
 	// A packet waits for an earlier one a little longer than late ones have been
-	// late, within these bounds. TCP does not mind that much.
+	// late, within these bounds, and at first the longest. TCP does not mind that.
 	minPatience = time.Millisecond
 	maxPatience = 10 * time.Millisecond
 
@@ -17,7 +17,8 @@ const (
 
 // Holding pays as long as trust is left: a late packet adds trustLate, up to
 // maxTrust, and one that never comes takes 1 away. So packets are held where more
-// than one of eight that are missing is merely late.
+// than one of eight that are missing is merely late, and in the beginning: what a
+// sender loses of its rate then it is slow to regain.
 const (
 	trustLate = 8
 	maxTrust  = 64
@@ -26,7 +27,7 @@ const (
 // order is what is known of the order of a session's packets.
 type order struct {
 	index uint32
-	begun bool
+	begun bool   // there was a packet
 	next  uint64 // the counter that is expected
 
 	missing  gap // the last that was not waited for, or not long enough
@@ -74,7 +75,12 @@ func (o *order) place(now time.Time, counter uint64, since time.Time) place {
 }
 
 // begin expects a counter, whatever was before.
-func (o *order) begin(counter uint64) { o.begun, o.next = true, counter }
+func (o *order) begin(counter uint64) {
+	if !o.begun {
+		*o = order{index: o.index, begun: true, trust: trustLate, patience: maxPatience}
+	}
+	o.next = counter
+}
 
 // skip waits no more for what is missing before a counter, which came at since.
 func (o *order) skip(since time.Time, counter uint64) {
