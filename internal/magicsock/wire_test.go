@@ -98,6 +98,7 @@ type wireSocket struct {
 
 	mu       sync.Mutex
 	deadline chan struct{} // closed when it has passed
+	alarm    *time.Timer   // closes it
 }
 
 func (s *wireSocket) ReadFromUDPAddrPort(p []byte) (int, netip.AddrPort, error) {
@@ -133,14 +134,25 @@ func (s *wireSocket) Close() error {
 	return nil
 }
 
-// SetReadDeadline knows only the past and never.
 func (s *wireSocket) SetReadDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t.IsZero() {
+	if s.alarm != nil {
+		s.alarm.Stop()
+	}
+	select {
+	case <-s.deadline:
 		s.deadline = make(chan struct{})
-	} else {
-		close(s.deadline)
+	default: // who waits already waits for the new one
+	}
+	s.alarm = nil
+	passed := s.deadline
+	switch {
+	case t.IsZero():
+	case !t.After(time.Now()):
+		close(passed)
+	default:
+		s.alarm = time.AfterFunc(time.Until(t), func() { close(passed) })
 	}
 	return nil
 }
