@@ -8,8 +8,9 @@ const (
 	minPatience = time.Millisecond
 	maxPatience = 10 * time.Millisecond
 
-	// forget is how many late packets it takes to forget a later one, nearly.
-	forget = 256
+	// memory is how many late packets there are until the latest is forgotten, or
+	// twice as many.
+	memory = 1000
 
 	// far is by how much a counter may differ from the one that is expected.
 	far = 1 << 12
@@ -30,9 +31,9 @@ type order struct {
 	begun bool   // there was a packet
 	next  uint64 // the counter that is expected
 
-	missing  gap // the last that was not waited for, or not long enough
-	trust    int
-	patience time.Duration
+	missing gap // the last that was not waited for, or not long enough
+	trust   int
+	latest  latest
 }
 
 // A gap is the counters from first to before end. The one at end came at since.
@@ -77,7 +78,7 @@ func (o *order) place(now time.Time, counter uint64, since time.Time) place {
 // begin expects a counter, whatever was before.
 func (o *order) begin(counter uint64) {
 	if !o.begun {
-		*o = order{index: o.index, begun: true, trust: trustLate, patience: maxPatience}
+		*o = order{index: o.index, begun: true, trust: trustLate, latest: latest{old: maxPatience}}
 	}
 	o.next = counter
 }
@@ -95,10 +96,25 @@ func (o *order) late(by time.Duration) {
 		return // it cannot be waited for
 	}
 	o.trust = min(o.trust+trustLate, maxTrust)
-	if wanted := by + by/2; wanted > o.patience {
-		o.patience = wanted
-	} else {
-		o.patience -= (o.patience - wanted) / forget
+	o.latest.add(by)
+}
+
+// patience is how long a packet waits.
+func (o *order) patience() time.Duration {
+	by := max(o.latest.old, o.latest.new)
+	return min(max(by+by/2, minPatience), maxPatience)
+}
+
+// latest is by how much packets have been late at most: memory packets long ago,
+// and since.
+type latest struct {
+	old, new time.Duration
+	count    int
+}
+
+func (l *latest) add(by time.Duration) {
+	if l.count++; l.count > memory {
+		*l = latest{old: l.new, count: 1}
 	}
-	o.patience = min(max(o.patience, minPatience), maxPatience)
+	l.new = max(l.new, by)
 }

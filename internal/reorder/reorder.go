@@ -205,7 +205,7 @@ func (b *Buffer[E]) Next() (data []byte, with E, ok bool) {
 func (b *Buffer[E]) Expire(now time.Time) {
 	for i := len(b.holding) - 1; i >= 0; i-- {
 		s := b.holding[i]
-		for len(s.held) > 0 && !now.Before(s.held[0].came.Add(s.patience)) {
+		for len(s.held) > 0 && !now.Before(s.held[0].came.Add(s.patience())) {
 			s.skip(s.held[0].came, s.held[0].counter)
 			b.release(s)
 		}
@@ -215,7 +215,7 @@ func (b *Buffer[E]) Expire(now time.Time) {
 // Deadline returns when to call [Buffer.Expire] next, if there is anything held.
 func (b *Buffer[E]) Deadline() (at time.Time, ok bool) {
 	for _, s := range b.holding {
-		if due := s.held[0].came.Add(s.patience); !ok || due.Before(at) {
+		if due := s.held[0].came.Add(s.patience()); !ok || due.Before(at) {
 			at, ok = due, true
 		}
 	}
