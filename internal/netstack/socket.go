@@ -44,8 +44,9 @@ func abort(ep tcpip.Endpoint) {
 }
 
 // await calls try until it does not say that it would block, waiting for events
-// in between. It gives up when expired is closed, or the socket or the stack.
-func (s *socket) await(events waiter.EventMask, expired <-chan struct{}, try func() tcpip.Error) error {
+// in between, or for what look returns if there is a look. It gives up when expired
+// is closed, or the socket or the stack.
+func (s *socket) await(events waiter.EventMask, expired <-chan struct{}, look func() <-chan time.Time, try func() tcpip.Error) error {
 	if s.isClosed() {
 		return net.ErrClosed
 	}
@@ -59,13 +60,18 @@ func (s *socket) await(events waiter.EventMask, expired <-chan struct{}, try fun
 	entry, ready := waiter.NewChannelEntry(events | waiter.EventErr | waiter.EventHUp)
 	s.queue.EventRegister(&entry)
 	defer s.queue.EventUnregister(&entry)
+	var soon <-chan time.Time
 	for {
 		// Once more, for what happened before we were registered.
 		if err := try(); !wouldBlock(err) {
 			return s.result(err)
 		}
+		if look != nil {
+			soon = look()
+		}
 		select {
 		case <-ready:
+		case <-soon:
 		case <-expired:
 			return os.ErrDeadlineExceeded
 		case <-s.closed:

@@ -160,7 +160,7 @@ func (l *tcpListener) Accept() (net.Conn, error) {
 		queue *waiter.Queue
 		peer  tcpip.FullAddress
 	)
-	err := l.await(waiter.ReadableEvents, nil, func() (err tcpip.Error) {
+	err := l.await(waiter.ReadableEvents, nil, nil, func() (err tcpip.Error) {
 		ep, queue, err = l.ep.Accept(&peer)
 		return err
 	})
@@ -185,7 +185,12 @@ func (l *tcpListener) Close() error {
 type tcpConn struct {
 	socket
 	read, write deadline
-	writing     sync.Mutex // one Write at a time, so that their bytes do not mix
+
+	writing sync.Mutex // one Write at a time, so that their bytes do not mix; guards the rest
+	sent    int        // bytes that were written
+	pipe    *pipe      // nil until the send buffer was full
+	long    bool       // the path is, as far as congestion control is concerned
+	look    *time.Timer
 }
 
 func (s *Stack) newTCPConn(network string, ep tcpip.Endpoint, queue *waiter.Queue, peer tcpip.FullAddress) *tcpConn {
@@ -236,7 +241,7 @@ func (c *tcpConn) Read(p []byte) (int, error) {
 		n     int
 		ended bool
 	)
-	err := c.await(waiter.ReadableEvents, c.read.wait(), func() tcpip.Error {
+	err := c.await(waiter.ReadableEvents, c.read.wait(), nil, func() tcpip.Error {
 		w := tcpip.SliceWriter(p)
 		result, err := c.ep.Read(&w, tcpip.ReadOptions{})
 		n = result.Count
@@ -261,11 +266,12 @@ func (c *tcpConn) Write(p []byte) (int, error) {
 		n    int
 		rest bytes.Reader
 	)
-	err := c.await(waiter.WritableEvents, c.write.wait(), func() tcpip.Error {
+	err := c.await(waiter.WritableEvents, c.write.wait(), c.full, func() tcpip.Error {
 		for n < len(p) {
 			rest.Reset(p[n:])
 			taken, err := c.ep.Write(&rest, tcpip.WriteOptions{})
 			n += int(taken)
+			c.sent += int(taken)
 			if err != nil {
 				return err
 			}
@@ -276,6 +282,43 @@ func (c *tcpConn) Write(p []byte) (int, error) {
 		return n, c.opError("write", "write", c.remote, err)
 	}
 	return n, nil
+}
+
+// full adapts the send buffer, which is full, to the path. It returns when to look
+// again whether there is room, nil if gVisor tells.
+func (c *tcpConn) full() <-chan time.Time {
+	if c.pipe == nil {
+		c.pipe = new(pipe)
+	}
+	var info tcpip.TCPInfoOption
+	if err := c.ep.GetSockOpt(&info); err != nil {
+		return nil
+	}
+	options := c.ep.SocketOptions()
+	now := buffered{
+		written:  c.sent,
+		size:     int(options.GetSendBufferSize()),
+		trip:     info.RTT,
+		recovers: info.CcState != tcpip.Open,
+	}
+	size, look := c.pipe.full(time.Now(), now)
+	if size != 0 && size != now.size {
+		options.SetSendBufferSize(int64(size), true)
+	}
+	if long := look != 0; long != c.long && !now.recovers {
+		c.long = long
+		control := congestionControl(long)
+		c.ep.SetSockOpt(&control)
+	}
+	if look == 0 {
+		return nil
+	}
+	if c.look == nil {
+		c.look = time.NewTimer(look)
+	} else {
+		c.look.Reset(look)
+	}
+	return c.look.C
 }
 
 // CloseRead makes further Reads return io.EOF.

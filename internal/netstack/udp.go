@@ -144,7 +144,7 @@ func (c *udpConn) receive(p []byte) (int, netip.AddrPort, error) {
 		buf = make([]byte, 1) // gVisor does not read into nothing
 	}
 	var result tcpip.ReadResult
-	err := c.await(waiter.ReadableEvents, c.read.wait(), func() (err tcpip.Error) {
+	err := c.await(waiter.ReadableEvents, c.read.wait(), nil, func() (err tcpip.Error) {
 		w := tcpip.SliceWriter(buf)
 		result, err = c.ep.Read(&w, tcpip.ReadOptions{NeedRemoteAddr: true})
 		return err
@@ -221,7 +221,7 @@ func (c *udpConn) send(p []byte, ip netip.Addr, to *tcpip.FullAddress) error {
 	if tooLong(p, ip) {
 		return syscall.EMSGSIZE
 	}
-	return c.await(waiter.WritableEvents, c.write.wait(), func() tcpip.Error {
+	return c.await(waiter.WritableEvents, c.write.wait(), nil, func() tcpip.Error {
 		_, err := c.ep.Write(bytes.NewReader(p), tcpip.WriteOptions{To: to})
 		return err
 	})
