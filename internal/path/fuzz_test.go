@@ -214,7 +214,11 @@ func (x *invariants) checkPings(pings []Ping) {
 func (x *invariants) checkRoute(active bool) {
 	r := x.p.Route()
 	at, ok := x.answered[r.Direct]
-	if !r.Direct.IsValid() && (!r.Relay || r.MTU != BaseMTU) {
+	relayed := BaseMTU
+	if x.p.raiseMTU {
+		relayed = RelayMTU
+	}
+	if !r.Direct.IsValid() && (!r.Relay || r.MTU != relayed) {
 		x.t.Errorf("there is no path, and the route is %+v", r)
 	}
 	if r.Direct.IsValid() && !ok {
@@ -226,7 +230,7 @@ func (x *invariants) checkRoute(active bool) {
 	if r.MTU < BaseMTU {
 		x.t.Errorf("MTU %d", r.MTU)
 	}
-	if _, ok := x.carried[r.Direct][r.MTU]; r.MTU > BaseMTU && (!ok || r.Relay) {
+	if _, ok := x.carried[r.Direct][r.MTU]; r.Direct.IsValid() && r.MTU > BaseMTU && (!ok || r.Relay) {
 		x.t.Errorf("MTU %d, of which nothing was answered: %+v", r.MTU, r)
 	}
 	if !active && r.Wake != 0 {

@@ -11,6 +11,11 @@ import (
 // WireGuard adds. It is 1,360 bytes with the headers of IPv6 and UDP.
 const BaseMTU = 1280 + 32
 
+// RelayMTU is the size in bytes of the largest WireGuard message to a meshnet node
+// through a relay. A relay carries eight times as much, but on a slow link others
+// would wait long behind that, and it is most of what larger packets save.
+const RelayMTU = 9000
+
 // The path MTU is found by padded pings (RFC 8899 calls it packetization layer
 // path MTU discovery), in the one direction in which we send; the peer finds its
 // own. Sizes here are of the UDP payload.

@@ -163,6 +163,17 @@ func TestOnlyMeshnetPeersGetLargePackets(t *testing.T) {
 	}
 }
 
+func TestRelaysCarryLargePackets(t *testing.T) {
+	p := New()
+	if mtu := p.Route().MTU; mtu != BaseMTU {
+		t.Errorf("MTU %d to a peer that may be any node, want %d", mtu, BaseMTU)
+	}
+	p.SetMeshnet(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), true)
+	if r := p.Route(); r.MTU != RelayMTU {
+		t.Errorf("MTU %d to a meshnet node through the relay, want %d", r.MTU, RelayMTU)
+	}
+}
+
 func TestASizeNeedsTwoPongs(t *testing.T) {
 	x := newPeerTest(t, public)
 	x.do(x.p.SetMeshnet(x.now, true))

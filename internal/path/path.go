@@ -140,9 +140,10 @@ type Route struct {
 	Direct netip.AddrPort
 	// Relay asks to send through the relay, too, or only.
 	Relay bool
-	// MTU is the size in bytes of the largest WireGuard message that Direct is
-	// proven to carry, at least [BaseMTU]. A larger one must go through the
-	// relay, whatever Relay says, for it may have been made for another route.
+	// MTU is the size in bytes of the largest WireGuard message to send: that
+	// Direct is proven to carry, at least [BaseMTU], or [RelayMTU] where there is
+	// only the relay. A larger one must go through the relay, whatever Relay says,
+	// for it may have been made for another route.
 	MTU int
 	// Wake is the size of WireGuard messages beyond which the sender makes sure
 	// that [Peer.Sent] is called at once. For others it is enough if that is
@@ -280,16 +281,19 @@ func (p *Peer) Tick(now time.Time) Output {
 // Route returns the way to take from the latest event on.
 func (p *Peer) Route() Route {
 	r := Route{Relay: true, MTU: BaseMTU, Wake: math.MaxInt}
-	if p.best.candidate != nil {
+	switch {
+	case p.best.candidate != nil:
 		r.Direct = p.best.addr
 		r.Relay = !p.trusted()
 		r.MTU = p.mtu.size()
+		if r.MTU > BaseMTU && !p.mtu.watch.on(p.now) {
+			r.Wake = BaseMTU
+		}
+	case p.raiseMTU:
+		r.MTU = RelayMTU
 	}
-	switch {
-	case !p.Active():
+	if !p.Active() {
 		r.Wake = 0
-	case r.MTU > BaseMTU && !p.mtu.watch.on(p.now):
-		r.Wake = BaseMTU
 	}
 	return r
 }
