@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"syscall/js"
+
+	"github.com/meshnet-go/meshnet/browser/internal/web"
 )
 
 // An exchange is a stream that has a head as well.
@@ -45,12 +48,21 @@ func (p *page) fetch(request js.Value) (any, error) {
 	client.CheckRedirect = redirects(text(request, "redirect"))
 	go func() {
 		defer close(f.done)
-		f.resp, f.err = client.Do(req)
+		f.resp, f.err = checked(client.Do(req))
 		if f.err != nil {
 			r.CloseWithError(f.err)
 		}
 	}()
 	return map[string]any{"id": p.open(f)}, nil
+}
+
+// checked passes on a response that a page can have: the others make no Response.
+func checked(resp *http.Response, err error) (*http.Response, error) {
+	if err == nil && (resp.StatusCode < 200 || resp.StatusCode > 599) {
+		resp.Body.Close()
+		return nil, fmt.Errorf("the answer has the status %d", resp.StatusCode)
+	}
+	return resp, err
 }
 
 // maxRedirects is the number that browsers follow.
@@ -83,7 +95,7 @@ func (f *fetch) call(method string, _ []js.Value) (any, error) {
 	_, statusText, _ := strings.Cut(f.resp.Status, " ")
 	return map[string]any{
 		"status":     f.resp.StatusCode,
-		"statusText": statusText,
+		"statusText": web.Characters(statusText),
 		"headers":    headerPairs(f.resp.Header),
 		"url":        f.resp.Request.URL.String(),
 		"redirected": f.resp.Request.Response != nil,
@@ -118,17 +130,15 @@ func setHeader(h http.Header, pairs js.Value) {
 		return
 	}
 	for i := range pairs.Length() {
-		h.Add(pairs.Index(i).Index(0).String(), pairs.Index(i).Index(1).String())
+		h.Add(pairs.Index(i).Index(0).String(), web.Bytes(pairs.Index(i).Index(1).String()))
 	}
 }
 
 // headerPairs is what the constructor of Headers takes.
 func headerPairs(h http.Header) []any {
 	var pairs []any
-	for name, values := range h {
-		for _, value := range values {
-			pairs = append(pairs, []any{name, value})
-		}
+	for _, pair := range web.Pairs(h) {
+		pairs = append(pairs, []any{pair[0], pair[1]})
 	}
 	return pairs
 }

@@ -79,7 +79,10 @@ func (p *page) callOf(id int, method string, args []js.Value) (any, error) {
 	p.mu.Lock()
 	what := p.opened[id]
 	p.mu.Unlock()
-	if what == nil {
+	switch {
+	case what == nil && method == "accept":
+		return nil, nil
+	case what == nil:
 		return nil, net.ErrClosed
 	}
 	switch what := what.(type) {

@@ -28,7 +28,7 @@ func (s site) accept(p *page) (any, error) {
 	return map[string]any{
 		"id":      p.open(answer{e}),
 		"method":  r.Method,
-		"url":     "http://" + r.Host + r.URL.RequestURI(),
+		"url":     e.URL(),
 		"headers": headerPairs(r.Header),
 		"remote":  r.RemoteAddr,
 		"hasBody": r.ContentLength != 0,

@@ -41,13 +41,14 @@ func callStream(s stream, method string, args []js.Value) (any, error) {
 	return nil, errArguments
 }
 
-// read returns what there is, as a Uint8Array, or null at the end.
+// read returns what there is, as a Uint8Array, or null at the end. A datagram may
+// be empty.
 func read(s stream) (any, error) {
 	buf := buffers.Get().(*[maxRead]byte)
 	defer buffers.Put(buf)
 	n, err := s.Read(buf[:])
 	switch {
-	case n > 0: // the error comes again
+	case n > 0, err == nil: // an error comes again
 		array := js.Global().Get("Uint8Array").New(n)
 		js.CopyBytesToJS(array, buf[:n])
 		return array, nil

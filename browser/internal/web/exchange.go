@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 )
 
@@ -24,6 +25,16 @@ type Exchange struct {
 func newExchange(req *http.Request) *Exchange {
 	r, w := io.Pipe()
 	return &Exchange{Request: req, decided: make(chan struct{}), body: r, writer: w}
+}
+
+// URL is what the client asks for, as a page understands it. OPTIONS of the whole
+// server is of its root.
+func (e *Exchange) URL() string {
+	at := url.URL{Scheme: "http", Host: e.Request.Host, Path: e.Request.URL.Path, RawPath: e.Request.URL.RawPath, RawQuery: e.Request.URL.RawQuery}
+	if at.Path == "*" {
+		at.Path = "/"
+	}
+	return at.String()
 }
 
 // Respond sends the head of the answer. What length the body has may be in the

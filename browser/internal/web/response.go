@@ -69,23 +69,38 @@ var errLength = errors.New("the body has another length than its head says")
 
 // writeBody sends a body of n bytes, if it is sized.
 func writeBody(w *bufio.Writer, body io.Reader, framing framing, n int64) error {
-	var sent int64
-	var err error
 	switch framing {
 	case none:
-		_, err = io.Copy(io.Discard, body)
+		_, err := io.Copy(io.Discard, body)
+		return err
+	case sized:
+		return writeSized(w, body, n)
 	case chunked:
 		chunks := httputil.NewChunkedWriter(w)
-		if _, err = copyFlushing(chunks, w, body); err == nil {
-			chunks.Close()
-			io.WriteString(w, "\r\n")
-			err = w.Flush()
+		if _, err := copyFlushing(chunks, w, body); err != nil {
+			return err
 		}
-	default:
-		sent, err = copyFlushing(w, w, body)
-		if err == nil && framing == sized && sent != n {
-			err = errLength
-		}
+		chunks.Close()
+		io.WriteString(w, "\r\n")
+		return w.Flush()
+	}
+	_, err := copyFlushing(w, w, body)
+	return err
+}
+
+// writeSized sends n bytes and no more: a client would take the rest for the
+// next answer.
+func writeSized(w *bufio.Writer, body io.Reader, n int64) error {
+	sent, err := copyFlushing(w, w, io.LimitReader(body, n))
+	if err != nil {
+		return err
+	}
+	more, err := io.CopyN(io.Discard, body, 1)
+	switch {
+	case sent < n, more > 0:
+		return errLength
+	case err == io.EOF:
+		return nil
 	}
 	return err
 }

@@ -21,7 +21,7 @@ import (
 const (
 	maxConns    = 256
 	maxHead     = 64 << 10         // bytes of a request's head
-	headTimeout = 10 * time.Second // for it to come, once it has begun or the connection is new
+	headTimeout = 10 * time.Second // for it to come, once it has begun or the connection is new, or for the rest of a body that nobody wants
 	idleTimeout = 2 * time.Minute  // until the next one begins
 )
 
@@ -83,7 +83,14 @@ func (s *Server) converse(ctx context.Context, nc *serve.Conn) {
 		nc.Established()
 		limited.N = math.MaxInt64
 		req.RemoteAddr = nc.RemoteAddr().String()
+		if req.Host == "" && !req.ProtoAtLeast(1, 1) {
+			req.Host = nc.LocalAddr().String() // old clients do not say
+		}
 		if !s.exchange(ctx, req, w) {
+			return
+		}
+		nc.SetReadDeadline(time.Now().Add(headTimeout))
+		if !drained(req.Body) {
 			return
 		}
 	}
@@ -96,7 +103,7 @@ func refuse(w *bufio.Writer) {
 
 // exchange has a request answered. It reports whether another may follow.
 func (s *Server) exchange(ctx context.Context, req *http.Request, w *bufio.Writer) bool {
-	if req.Host == "" && req.ProtoAtLeast(1, 1) {
+	if req.Host == "" {
 		refuse(w)
 		return false
 	}
@@ -118,7 +125,7 @@ func (s *Server) exchange(ctx context.Context, req *http.Request, w *bufio.Write
 	if e.head == nil {
 		return false
 	}
-	return e.head.write(w, req, e.body) && drained(req.Body)
+	return e.head.write(w, req, e.body)
 }
 
 // maxDrain is how much of a request's body is read that nobody wanted, so that

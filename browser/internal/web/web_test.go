@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -183,6 +184,80 @@ func TestCloseWhileThePageIsSilent(t *testing.T) {
 			t.Error("the answer is taken for a whole one")
 		}
 	})
+}
+
+// A body that is longer than its head says would be taken for the next answer.
+func TestAnswerOfAnotherLength(t *testing.T) {
+	for _, body := range []string{"four", "sixsix"} {
+		synctest.Test(t, func(t *testing.T) {
+			_, p := start(t, func(e *Exchange) {
+				e.Respond(http.StatusOK, http.Header{"Content-Length": {"5"}})
+				io.WriteString(e, body)
+				e.CloseWrite()
+			})
+			nc, _ := p.dial(t.Context(), "", "")
+			go io.WriteString(nc, "GET / HTTP/1.1\r\nHost: page\r\n\r\n")
+			answer, err := io.ReadAll(nc) // the connection is closed
+			_, got, _ := strings.Cut(string(answer), "\r\n\r\n")
+			if err != nil || got != body[:min(len(body), 5)] {
+				t.Errorf("of %q came %q, %v", body, got, err)
+			}
+		})
+	}
+}
+
+func TestBodyThatNobodyWantsAndThatDoesNotCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, p := start(t, func(e *Exchange) {
+			e.Respond(http.StatusOK, http.Header{"Content-Length": {"0"}})
+			e.CloseWrite()
+		})
+		nc, _ := p.dial(t.Context(), "", "")
+		start := time.Now()
+		go io.WriteString(nc, "POST / HTTP/1.1\r\nHost: page\r\nContent-Length: 100\r\n\r\n")
+		answer, _ := io.ReadAll(nc)
+		if d := time.Since(start); d > headTimeout || !bytes.HasPrefix(answer, []byte("HTTP/1.1 200 ")) {
+			t.Errorf("after %v: %q", d, answer)
+		}
+	})
+}
+
+func TestURL(t *testing.T) {
+	for request, want := range map[string]string{
+		"GET /a%2Fb?c=d HTTP/1.1\r\nHost: page":       "http://page/a%2Fb?c=d",
+		"GET http://page:81/a HTTP/1.1\r\nHost: else": "http://page:81/a",
+		"GET //a/b HTTP/1.1\r\nHost: page":            "http://page//a/b",
+		"OPTIONS * HTTP/1.1\r\nHost: page":            "http://page/",
+		"GET / HTTP/1.0":                              "http://pipe/",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			_, p := start(t, func(e *Exchange) {
+				e.Respond(http.StatusOK, http.Header{"X-Url": {e.URL()}})
+				e.Close()
+			})
+			nc, _ := p.dial(t.Context(), "", "")
+			defer nc.Close()
+			go io.WriteString(nc, request+"\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+			if err != nil {
+				t.Fatalf("%q: %v", request, err)
+			}
+			if got := resp.Header.Get("X-Url"); got != want {
+				t.Errorf("%q: %s, want %s", request, got, want)
+			}
+		})
+	}
+}
+
+func TestPairs(t *testing.T) {
+	got := Pairs(http.Header{"X-Two": {"a", "é\xff"}, "With Space": {"no"}})
+	want := [][2]string{{"X-Two", "a"}, {"X-Two", "Ã©ÿ"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := Bytes(want[1][1]); got != "é\xff" {
+		t.Errorf("back it is %q", got)
+	}
 }
 
 func TestAnsweredTwice(t *testing.T) {
