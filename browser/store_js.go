@@ -20,11 +20,12 @@ const values = "values"
 // Every script of the origin can read the keys in it. A browser may forget the
 // database when it is short of space, unless the page has asked for
 // navigator.storage.persist().
-func NewStore(name string) (meshnet.Store, error) {
+func NewStore(name string) (_ meshnet.Store, err error) {
 	factory := js.Global().Get("indexedDB")
 	if !factory.Truthy() {
 		return nil, errors.New("there is no IndexedDB here")
 	}
+	defer caught(&err, "opening the database", name)
 	opening := factory.Call("open", name, 1)
 	upgrade := js.FuncOf(func(js.Value, []js.Value) any {
 		opening.Get("result").Call("createObjectStore", values)
@@ -44,6 +45,7 @@ type store struct{ db js.Value }
 func (s *store) Format(f fmt.State, _ rune) { io.WriteString(f, "[browser store]") }
 
 func (s *store) Load(name string) (value []byte, err error) {
+	defer caught(&err, "reading", name)
 	request := s.begin("readonly").Call("objectStore", values).Call("get", name)
 	if err := settled(request, "onsuccess", "onerror"); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
@@ -60,7 +62,8 @@ func (s *store) Load(name string) (value []byte, err error) {
 	return value, nil
 }
 
-func (s *store) Save(name string, value []byte) error {
+func (s *store) Save(name string, value []byte) (err error) {
+	defer caught(&err, "saving", name)
 	transaction := s.begin("readwrite")
 	objects := transaction.Call("objectStore", values)
 	if len(value) == 0 {
@@ -74,6 +77,18 @@ func (s *store) Save(name string, value []byte) error {
 		return fmt.Errorf("saving %s: %w", name, err)
 	}
 	return nil
+}
+
+// caught makes an error of what IndexedDB throws, instead of events: where a page
+// may store nothing, and when the person has deleted what it had stored.
+func caught(err *error, doing, name string) {
+	switch thrown := recover().(type) {
+	case nil:
+	case js.Error:
+		*err = fmt.Errorf("%s %s: IndexedDB: %w", doing, name, thrown)
+	default:
+		panic(thrown)
+	}
 }
 
 // begin starts a transaction that is on the disk when it is complete.
@@ -93,7 +108,11 @@ func settled(of js.Value, good, bad string) error {
 	})
 	defer onGood.Release()
 	onBad := js.FuncOf(func(js.Value, []js.Value) any {
-		done <- fmt.Errorf("IndexedDB: %w", js.Error{Value: of.Get("error")})
+		err := errors.New("IndexedDB: it was broken off")
+		if thrown := of.Get("error"); thrown.Truthy() {
+			err = fmt.Errorf("IndexedDB: %w", js.Error{Value: thrown})
+		}
+		done <- err
 		return nil
 	})
 	defer onBad.Release()
