@@ -33,7 +33,7 @@ export interface Options {
   postQuantum?: boolean
   /** Where the program is; meshnet.wasm beside the module by default. */
   wasm?: string | URL
-  /** Gives up. */
+  /** Gives up: then up throws its reason. Once the node is a member it has no part. */
   signal?: AbortSignal
   /** Is told how many bytes of the program have come. */
   onProgress?(progress: { loaded: number; total: number }): void
@@ -46,17 +46,21 @@ export interface Options {
 export interface Node {
   /**
    * Like the browser's fetch, but from an HTTP server of the mesh: hosts are names or addresses of it. Bodies are
-   * streams in both directions. Neither CORS nor cookies nor caches have a part in it.
+   * streams in both directions. Neither CORS nor cookies nor caches have a part in it, and with redirect "manual"
+   * the answer is the redirect itself. A body that is not wanted should be cancelled.
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>
 
-  /** Connects to "name:port". network is "tcp", or "udp": then each chunk is a datagram. */
+  /** Connects to "name:port". network is "tcp", or "udp": then each chunk is a datagram, and empty ones are left out. */
   dial(network: "tcp" | "tcp4" | "tcp6" | "udp" | "udp4" | "udp6", address: string): Promise<Connection>
 
-  /** Accepts connections of the mesh at ":port". */
+  /** Accepts connections of the mesh at ":port", as they are asked for: the node bounds how many wait. */
   listen(network: "tcp" | "tcp4" | "tcp6", address: string): Promise<Listener>
 
-  /** Serves HTTP to the mesh at ":port". An exception of the handler's is a status of 500. */
+  /**
+   * Serves HTTP to the mesh at ":port". An exception of the handler's is a status of 500, and reported as an
+   * uncaught one. Headers that browsers keep from pages, such as Cookie and Host, the request does not have.
+   */
   serve(address: string, handler: (request: Request, from: { remote: string }) => Response | Promise<Response>): Promise<Server>
 
   /** How the node and its peers stand now. */
@@ -74,7 +78,7 @@ export interface Node {
   /** Says who has an address of the mesh, such as a connection's remote one. */
   whoIs(address: string): Promise<{ name: string; user: string; tags: string[] }>
 
-  /** Leaves the mesh. */
+  /** Leaves the mesh. Streams that are not at their end break off, and listeners end. */
   close(): Promise<void>
 
   /** Is fulfilled when the node has left the mesh, or has ended otherwise. */
@@ -88,7 +92,7 @@ export interface Connection {
   readonly writable: WritableStream<Uint8Array | ArrayBuffer | string>
   readonly local: string
   readonly remote: string
-  /** Breaks the connection off. What readers and writers hold is theirs to end. */
+  /** Breaks the connection off, for whoever reads and writes as well. */
   close(): Promise<void>
 }
 

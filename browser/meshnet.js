@@ -13,33 +13,44 @@ const patience = 5000
 
 // up joins the mesh.
 export async function up(options) {
+  const { signal } = options
+  signal?.throwIfAborted()
   const node = new Node(options)
+  const stop = () => node.close()
+  signal?.addEventListener("abort", stop)
   try {
-    node.closed.then(await claim(options.store))
+    node.closed.then(await claim(options.store, node.closed))
     await node.start()
   } catch (error) {
     await node.close()
+    signal?.throwIfAborted()
     throw error
+  } finally {
+    signal?.removeEventListener("abort", stop)
   }
   return node
 }
 
 // claim waits until no other page is the node of the same store: two that are
-// one node would take the relay from each other. It returns what gives it back.
-async function claim(store = "meshnet") {
+// one node would take the relay from each other. It returns what gives it back,
+// and gives up when the node is closed.
+async function claim(store = "meshnet", closed) {
   if (!store || !navigator.locks) return () => {}
-  let release
-  const held = new Promise((resolve) => { release = resolve })
-  await new Promise((resolve, reject) => {
-    navigator.locks
-      .request(`meshnet:${store}`, { signal: AbortSignal.timeout(patience) }, () => {
-        resolve()
-        return held
-      })
-      .catch(() => reject(failure({ message: "another page of this browser is the node", code: "in-use" })))
-  })
-  return release
+  const waiting = new AbortController()
+  const late = setTimeout(() => waiting.abort(failure({ message: "another page of this browser is the node", code: "in-use" })), patience)
+  closed.then(() => waiting.abort(isClosed()))
+  try {
+    return await new Promise((resolve, reject) => {
+      const hold = () => new Promise((release) => resolve(release))
+      navigator.locks.request(`meshnet:${store}`, { signal: waiting.signal }, hold)
+        .catch((error) => reject(waiting.signal.aborted ? waiting.signal.reason : failure(error)))
+    })
+  } finally {
+    clearTimeout(late)
+  }
 }
+
+const isClosed = () => failure({ message: "the node is closed", code: "closed" })
 
 function failure({ message, code, url }) {
   const error = new Error(message)
@@ -54,7 +65,7 @@ class Node {
   #options
   #calls = new Map() // by their number, what settles the promise
   #lastCall = 0
-  #listeners = new Map() // by their number
+  #streams = new Set() // that are not over
   #loaded
   #status = null
   #watchers = new Set()
@@ -71,31 +82,24 @@ class Node {
 
   async start() {
     const { wasm, store = "meshnet", signal, onProgress, onLogin, onLog, ...rest } = this.#options
-    const stop = () => this.close()
-    signal?.throwIfAborted()
-    signal?.addEventListener("abort", stop)
-    try {
-      await this.#loaded
-      this.#status = await this.#call("up", [{
-        ...rest,
-        controlURL: String(new URL(rest.controlURL ?? "/", location.href)).replace(/\/$/, ""),
-        store: store || "",
-        ephemeral: rest.ephemeral ?? !store,
-        onLogin: Boolean(onLogin),
-        onLog: Boolean(onLog),
-      }])
-    } finally {
-      signal?.removeEventListener("abort", stop)
-    }
+    await this.#loaded
+    this.#status = await this.#call("up", [{
+      ...rest,
+      controlURL: String(new URL(rest.controlURL ?? "/", location.href)).replace(/\/$/, ""),
+      store: store || "",
+      ephemeral: rest.ephemeral ?? !store,
+      onLogin: Boolean(onLogin),
+      onLog: Boolean(onLog),
+    }])
   }
 
   #call(method, args, transfer = []) {
     const id = ++this.#lastCall
     return new Promise((resolve, reject) => {
-      if (!this.#worker) throw failure({ message: "the node is closed", code: "closed" })
-      this.#calls.set(id, { resolve, reject })
+      if (!this.#worker) throw isClosed()
       const port = transfer[0]
       this.#worker.postMessage({ id, method, args, port }, transfer)
+      this.#calls.set(id, { resolve, reject })
     })
   }
 
@@ -111,14 +115,6 @@ class Node {
       case "status":
         this.#status = data.status
         for (const tell of this.#watchers) tell()
-        break
-      case "connection":
-      case "request":
-        this.#listeners.get(data.listener)?.take(data)
-        break
-      case "closed":
-        this.#listeners.get(data.listener)?.end()
-        this.#listeners.delete(data.listener)
         break
       case "progress":
         this.#options.onProgress?.(data)
@@ -139,18 +135,31 @@ class Node {
     this.#worker = null
     for (const call of this.#calls.values()) call.reject(error)
     this.#calls.clear()
-    for (const listener of this.#listeners.values()) listener.end()
-    this.#listeners.clear()
+    for (const streams of this.#streams) streams.fail(error)
     for (const tell of this.#watchers) tell()
     this.#end()
   }
 
-  // open makes a call that opens a stream, and returns it with the promise of an
-  // answer.
+  // open makes a call that opens streams, and returns them with the promise of an
+  // answer. Without one there are no streams.
   #open(method, args) {
     const { port1, port2 } = new MessageChannel()
+    const streams = duplex(port1, () => this.#streams.delete(streams))
+    this.#streams.add(streams)
     const answer = this.#call(method, args, [port2])
-    return { streams: duplex(port1), answer }
+    answer.catch((error) => streams.fail(error))
+    return { streams, answer }
+  }
+
+  // accept returns what comes to a listener or a server, null when that is closed.
+  async #accept(id) {
+    const { streams, answer } = this.#open("accept", [id])
+    const one = await answer.catch((error) => {
+      if (this.#worker) throw error
+    })
+    if (one) return { one, streams }
+    streams.fail("nothing came")
+    return null
   }
 
   async fetch(input, init) {
@@ -165,20 +174,16 @@ class Node {
       redirect: request.redirect,
       hasBody: Boolean(body),
     }])
-    const stop = () => {
-      streams.readable.cancel(signal.reason).catch(() => {})
-      streams.writable.abort(signal.reason).catch(() => {})
-    }
+    const stop = () => streams.fail(signal.reason)
     signal.addEventListener("abort", stop)
     send(body, streams.writable)
-    let head
     try {
-      head = await Promise.race([answer, aborted(signal)])
+      return responseOf(await Promise.race([answer, aborted(signal)]), streams.readable)
     } catch (error) {
-      streams.readable.cancel().catch(() => {})
-      throw error.name === "MeshnetError" ? new TypeError(error.message, { cause: error }) : error
+      if (signal.aborted) throw signal.reason
+      streams.fail(error)
+      throw error instanceof TypeError ? error : new TypeError(error.message, { cause: error })
     }
-    return responseOf(head, streams.readable)
   }
 
   async dial(network, address) {
@@ -188,37 +193,32 @@ class Node {
 
   async listen(network, address) {
     const { id, local } = await this.#call("listen", [network, address])
-    const listener = new Listener(local, () => this.#call("close", [id]), ({ one, port }) => connection(one, duplex(port)))
-    this.#listeners.set(id, listener)
-    return listener
+    return new Listener(local, () => this.#accept(id), () => this.#close(id))
   }
 
   async serve(address, handler) {
     const { id, local } = await this.#call("serve", [address])
-    const server = {
-      local,
-      close: () => this.#call("close", [id]),
-      take: (event) => this.#respond(event, handler),
-      end: () => {},
-    }
-    this.#listeners.set(id, server)
-    return { local, close: server.close }
+    this.#answerAll(id, handler)
+    return { local, close: () => this.#close(id) }
   }
 
-  async #respond({ one, port }, handler) {
-    const { readable, writable } = duplex(port)
+  async #answerAll(id, handler) {
+    for (let next; (next = await this.#accept(id)); ) this.#respond(next, handler)
+  }
+
+  async #respond({ one, streams: { readable, writable } }, handler) {
+    const { head, body } = await responseTo(one, readable, handler)
     try {
-      const hasBody = one.hasBody && one.method !== "GET" && one.method !== "HEAD"
-      const request = new Request(one.url, { method: one.method, headers: one.headers, body: hasBody ? readable : null, duplex: "half" })
-      const response = await handler(request, { remote: one.remote })
-      await this.#call("respond", [one.id, { status: response.status, headers: [...response.headers] }])
-      if (response.body) await response.body.pipeTo(writable)
+      await this.#call("respond", [one.id, head])
+      if (body) await body.pipeTo(writable)
       else await writable.close()
-    } catch (error) {
-      const failed = this.#call("respond", [one.id, { status: 500, headers: [] }]).then(() => writable.close())
-      await failed.catch(() => writable.abort(error)).catch(() => {})
-      reportError(error)
+    } catch (error) { // the client has gone, or the body broke off
+      for (const done of [body?.cancel(error), writable.abort(error)]) done?.catch(() => {})
     }
+  }
+
+  async #close(id) {
+    if (this.#worker) await this.#call("close", [id])
   }
 
   status() { return this.#call("status", []) }
@@ -243,10 +243,8 @@ class Node {
   async close() {
     if (!this.#worker) return
     await Promise.race([this.#call("close", [0]).catch(() => {}), new Promise((resolve) => setTimeout(resolve, 2000))])
-    this.#stop(failure({ message: "the node is closed", code: "closed" }))
+    this.#stop(isClosed())
   }
-
-  [Symbol.asyncDispose]() { return this.close() }
 }
 
 // bytesOf returns the body of a request where browsers do not show it as a stream.
@@ -275,60 +273,55 @@ function aborted(signal) {
 }
 
 function responseOf(head, body) {
-  const bodiless = [101, 204, 205, 304].includes(head.status)
-  if (bodiless) body.cancel().catch(() => {})
+  const bodiless = [204, 205, 304].includes(head.status)
   const response = new Response(bodiless ? null : body, { status: head.status, statusText: head.statusText, headers: head.headers })
+  if (bodiless) body.cancel().catch(() => {})
   Object.defineProperties(response, { url: { value: head.url }, redirected: { value: head.redirected } })
   return response
 }
 
-function connection({ local, remote }, { readable, writable }) {
+// responseTo has a request answered, and returns the head and the body of the
+// answer.
+async function responseTo(one, readable, handler) {
+  let request
+  try {
+    const hasBody = one.hasBody && one.method !== "GET" && one.method !== "HEAD"
+    request = new Request(one.url, { method: one.method, headers: one.headers, body: hasBody ? readable : null, duplex: "half" })
+  } catch { // what a page cannot have, such as CONNECT
+    return { head: { status: 400, headers: [] } }
+  }
+  try {
+    const { status, headers, body, bodyUsed } = await handler(request, { remote: one.remote })
+    if (!(status >= 200) || bodyUsed) throw new TypeError("the handler's answer is no Response to send")
+    return { head: { status, headers: [...headers] }, body }
+  } catch (error) {
+    reportError(error)
+    return { head: { status: 500, headers: [] } }
+  }
+}
+
+function connection({ local, remote }, { readable, writable, fail }) {
   return {
     readable,
     writable,
     local,
     remote,
-    async close() {
-      const quietly = (promise) => promise.catch(() => {})
-      await Promise.all([
-        writable.locked ? undefined : quietly(writable.abort("closed")),
-        readable.locked ? undefined : quietly(readable.cancel("closed")),
-      ])
-    },
+    async close() { fail(isClosed()) },
   }
 }
 
-// A Listener is an async iterable of connections.
+// A Listener is an async iterable of connections. It accepts them as they are
+// asked for: until then they wait in the node, which bounds their number.
 class Listener {
-  #waiting = []
-  #wake = null
-  #over = false
-  #close
-  #connect
+  #accept
 
-  constructor(local, close, connect) {
+  constructor(local, accept, close) {
     this.local = local
-    this.#close = close
-    this.#connect = connect
+    this.close = close
+    this.#accept = accept
   }
-
-  take(event) {
-    this.#waiting.push(this.#connect(event))
-    this.#wake?.()
-  }
-
-  end() {
-    this.#over = true
-    this.#wake?.()
-  }
-
-  close() { return this.#close() }
 
   async *[Symbol.asyncIterator]() {
-    for (;;) {
-      while (this.#waiting.length > 0) yield this.#waiting.shift()
-      if (this.#over) return
-      await new Promise((resolve) => { this.#wake = resolve })
-    }
+    for (let next; (next = await this.#accept()); ) yield connection(next.one, next.streams)
   }
 }

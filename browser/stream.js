@@ -9,24 +9,38 @@
 
 const window = 512 * 1024
 
-// duplex returns { readable, writable } of one end of a channel. Chunks that are
-// written are transferred: whoever wrote them has them no more.
-export function duplex(port) {
-  const receiver = new Receiver(port)
-  const sender = new Sender(port)
+// duplex returns { readable, writable, fail } of one end of a channel. Chunks that
+// are written are transferred: whoever wrote them has them no more. fail breaks off
+// what is not over, on both ends, whoever has locked the streams. over is called
+// when nothing can come or go any more.
+export function duplex(port, over = () => {}) {
+  const look = () => {
+    if (!sender.over || !receiver.over) return
+    port.close()
+    over()
+  }
+  const receiver = new Receiver(port, look)
+  const sender = new Sender(port, look)
   port.onmessage = ({ data: message }) => {
     if ("taken" in message) sender.taken(message.taken)
     else if ("stop" in message) sender.stopped()
     else receiver.take(message)
-    if (sender.over && receiver.over) port.close()
   }
-  return { readable: receiver.stream, writable: sender.stream }
+  const fail = (reason) => {
+    receiver.fail(reason)
+    sender.fail(reason)
+  }
+  return { readable: receiver.stream, writable: sender.stream, fail }
 }
 
 class Receiver {
-  over = false
+  over = false // nothing more comes, though some may wait
+  waiting = []
+  wanted = false
 
-  constructor(port) {
+  constructor(port, look) {
+    this.port = port
+    this.look = look
     this.stream = new ReadableStream({
       start: (controller) => { this.controller = controller },
       pull: (controller) => {
@@ -34,26 +48,19 @@ class Receiver {
         if (this.waiting.length > 0) this.hand(controller, this.waiting.shift())
         else this.wanted = true
       },
-      cancel: () => {
-        this.over = true
-        port.postMessage({ stop: true })
-      },
+      cancel: () => this.stop(),
     }, { highWaterMark: 0 })
-    this.port = port
   }
-
-  waiting = []
-  wanted = false
 
   hand(controller, message) {
     if (message.data) {
       controller.enqueue(message.data)
       this.port.postMessage({ taken: message.data.byteLength })
-      return
+    } else if (message.error) {
+      controller.error(new Error(message.error))
+    } else {
+      controller.close()
     }
-    this.over = true
-    if (message.error) controller.error(new Error(message.error))
-    else controller.close()
   }
 
   take(message) {
@@ -67,6 +74,22 @@ class Receiver {
     } else {
       this.waiting.push(message)
     }
+    if (message.data) return
+    this.over = true
+    this.look()
+  }
+
+  stop() {
+    this.waiting.length = 0
+    if (this.over) return
+    this.over = true
+    this.port.postMessage({ stop: true })
+    this.look()
+  }
+
+  fail(reason) {
+    this.controller.error(reason) // nothing, if the stream is at its end
+    this.stop()
   }
 }
 
@@ -75,9 +98,15 @@ class Sender {
   ahead = 0 // bytes that are sent and not taken
   resume = null
 
-  constructor(port) {
+  constructor(port, look) {
+    this.port = port
+    this.look = look
     this.stream = new WritableStream({
-      start: (controller) => { this.controller = controller },
+      start: (controller) => {
+        this.controller = controller
+        // abort waits for a write that is under way.
+        controller.signal.addEventListener("abort", () => this.go())
+      },
       write: (chunk) => {
         const data = asBytes(chunk)
         if (data.byteLength === 0) return undefined
@@ -86,38 +115,53 @@ class Sender {
         if (this.ahead < window) return undefined
         return new Promise((resolve) => { this.resume = resolve })
       },
-      close: () => {
-        this.over = true
-        port.postMessage({ end: true })
-      },
-      abort: (reason) => {
-        this.over = true
-        port.postMessage({ error: String(reason?.message ?? reason ?? "aborted") })
-      },
+      close: () => this.end({ end: true }),
+      abort: (reason) => this.end({ error: describe(reason) }),
     })
+  }
+
+  // go lets a write that waits be over.
+  go() {
+    this.resume?.()
+    this.resume = null
   }
 
   taken(bytes) {
     this.ahead -= bytes
-    if (this.ahead < window && this.resume) {
-      this.resume()
-      this.resume = null
-    }
+    if (this.ahead < window) this.go()
+  }
+
+  end(message) {
+    if (this.over) return
+    this.over = true
+    this.port.postMessage(message)
+    this.look()
   }
 
   stopped() {
     if (this.over) return
     this.over = true
     this.controller.error(new Error("nobody reads this stream any more"))
-    this.resume?.()
+    this.go()
+    this.look()
+  }
+
+  fail(reason) {
+    if (this.over) return
+    this.controller.error(reason)
+    this.go()
+    this.end({ error: describe(reason) })
   }
 }
+
+const describe = (reason) => String(reason?.message ?? reason ?? "aborted") || "aborted"
 
 // asBytes returns a chunk as an Uint8Array that can be transferred: one that is
 // all there is in its buffer.
 function asBytes(chunk) {
   if (typeof chunk === "string") return new TextEncoder().encode(chunk)
   if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk)
+  if (!ArrayBuffer.isView(chunk)) throw new TypeError("only bytes and strings can be written")
   const view = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
   return view.byteLength === view.buffer.byteLength ? view : view.slice()
 }

@@ -21,10 +21,10 @@ const tell = (event, more) => self.postMessage({ event, ...more })
 const methods = {
   async load(url) {
     const go = new Go()
-    go.exit = (code) => tell("exit", { code })
     const program = await compile(await fetch(url))
     const instance = await WebAssembly.instantiate(program, go.importObject)
-    go.run(instance).then(() => tell("exit", { code: 0 }))
+    const over = () => tell("exit")
+    go.run(instance).then(over, over)
   },
 
   up: (options) => node("up", {
@@ -39,31 +39,41 @@ const methods = {
   whoIs: (addr) => node("whoIs", addr),
   close: (id) => node("close", id),
 
-  async dial(network, addr, port) {
+  dial: (network, addr, port) => opened(port, async () => {
     const conn = await node("dial", network, addr)
-    join(conn.id, port)
+    join(conn.id, port, both)
     return conn
-  },
+  }),
 
-  async listen(network, addr) {
-    const listener = await node("listen", network, addr)
-    accept(listener.id, "connection")
-    return listener
-  },
+  listen: (network, addr) => node("listen", network, addr),
+  serve: (addr) => node("serve", addr),
 
-  async serve(addr) {
-    const web = await node("serve", addr)
-    accept(web.id, "request")
-    return web
-  },
+  // accept returns a connection to a listener, or a request to a server; null
+  // when that is closed.
+  accept: (id, port) => opened(port, async () => {
+    const one = await node("accept", id)
+    if (one) join(one.id, port, "method" in one ? going : both)
+    else port.close()
+    return one
+  }),
 
   respond: (id, head) => node("respond", id, head),
 
-  async fetch(request, port) {
+  fetch: (request, port) => opened(port, async () => {
     const { id } = await node("fetch", request)
-    join(id, port)
-    return { id, ...await node("head", id) }
-  },
+    join(id, port, coming)
+    return node("head", id)
+  }),
+}
+
+// opened returns what open does, which is to join the port with something.
+async function opened(port, open) {
+  try {
+    return await open()
+  } catch (error) {
+    port.close()
+    throw error
+  }
 }
 
 // compile compiles while the program is still on its way, and tells how much of
@@ -82,45 +92,32 @@ async function compile(response) {
   return WebAssembly.compileStreaming(new Response(counted, { headers: { "Content-Type": "application/wasm" } }))
 }
 
-// accept tells the page of what comes to a listener, until that is closed.
-async function accept(listener, event) {
-  for (;;) {
-    let one
-    try {
-      one = await node("accept", listener)
-    } catch (error) {
-      tell("closed", { listener, error: error.message })
-      return
-    }
-    if (one === null) break
-    const { port1, port2 } = new MessageChannel()
-    self.postMessage({ event, listener, one, port: port2 }, [port2])
-    join(one.id, port1, event === "request")
-  }
-  tell("closed", { listener })
-}
+// What is joined is over when one of its directions has failed, or when these
+// have ended: of a fetch that which brings the answer, of a request that which
+// takes it there.
+const [both, coming, going] = [["in", "out"], ["in"], ["out"]]
 
-// join carries bytes between a stream of the node's and the page, until both
-// directions have ended, or for an answer when that has.
-async function join(id, port, isAnswer) {
+// join carries bytes between a stream of the node's and the page.
+async function join(id, port, needed) {
   const page = duplex(port)
+  const close = () => node("close", id).catch(() => {})
   const incoming = new ReadableStream({
     async pull(controller) {
       const bytes = await node("read", id)
       if (bytes) controller.enqueue(bytes)
       else controller.close()
     },
-    cancel: () => isAnswer ? undefined : node("close", id),
   }, { highWaterMark: 0 })
   const outgoing = new WritableStream({
+    start: ({ signal }) => signal.addEventListener("abort", close), // a write may be under way
     write: (bytes) => node("write", id, bytes),
     close: () => node("closeWrite", id),
-    abort: () => node("close", id),
   })
-  const rest = new AbortController()
-  const coming = incoming.pipeTo(page.writable, { signal: rest.signal })
-  await page.readable.pipeTo(outgoing).catch(() => {})
-  if (isAnswer) rest.abort("the request is answered")
-  await coming.catch(() => {})
-  node("close", id)
+  const pipes = { in: incoming.pipeTo(page.writable), out: page.readable.pipeTo(outgoing) }
+  pipes.in.catch(() => {})
+  pipes.out.catch(() => {})
+  let reason = "it is over"
+  await Promise.all(needed.map((way) => pipes[way])).catch((error) => { reason = error })
+  page.fail(reason)
+  close()
 }
