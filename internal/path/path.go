@@ -85,6 +85,7 @@ type Peer struct {
 	budget      budget // for pings to candidates
 	largeBudget budget // for those that search the MTU
 	best        best
+	relayed     time.Time // when the peer last began a handshake through a relay
 
 	lastRound  time.Time // of discovery; zero: begin at once
 	searching  time.Time // since when it goes on without any path; zero: it does not
@@ -218,9 +219,12 @@ func (p *Peer) HandlePing(now time.Time, from netip.AddrPort) Output {
 }
 
 // HandleHandshake says that the peer has begun a WireGuard handshake through a
-// relay: it does not know the best path, or no longer.
+// relay: it does not know the best path, or no longer. Until that has answered,
+// packets go through the relay as well: the first of a peer that has restarted
+// is mostly a SYN, whose answer would come a second later if it was lost.
 func (p *Peer) HandleHandshake(now time.Time) Output {
 	p.advance(now)
+	p.relayed = p.now
 	p.best.suspect = true
 	return p.decide()
 }
@@ -284,7 +288,7 @@ func (p *Peer) Route() Route {
 	switch {
 	case p.best.candidate != nil:
 		r.Direct = p.best.addr
-		r.Relay = !p.trusted()
+		r.Relay = !p.trusted() || !p.best.answered.After(p.relayed)
 		r.MTU = p.mtu.size()
 		if r.MTU > BaseMTU && !p.mtu.watch.on(p.now) {
 			r.Wake = BaseMTU

@@ -494,6 +494,21 @@ func TestThePeerMovesAndTheOldPathIsDead(t *testing.T) {
 	x.wantDirect("the new path takes over", other)
 }
 
+func TestAHandshakeThroughTheRelay(t *testing.T) {
+	x := direct(t, 30*time.Millisecond, public)
+	x.alive(time.Minute, public)
+	x.do(x.p.HandleHandshake(x.now))
+	x.wantBoth("whoever has restarted is not where it was", public)
+	x.after(30 * time.Millisecond)
+	x.answer(public)
+	x.wantDirect("it is there", public)
+
+	x.alive(2*doubtInterval, public)
+	x.do(x.p.HandleHandshake(x.now))
+	x.after(170 * time.Millisecond)
+	x.wantBoth("it is not", public)
+}
+
 func TestThePeerMovesTwiceAtOnce(t *testing.T) {
 	x := direct(t, 30*time.Millisecond, public)
 	x.alive(time.Minute, public)
