@@ -27,6 +27,10 @@ type Peer interface {
 	Close() error
 }
 
+// An Eager peer's Dial waits for the network itself, and may be called at the
+// same time as Up.
+type Eager interface{ DialWaits() }
+
 // Traffic counts the bytes that a node has exchanged with others, or packets
 // where it has no other count, by the path
 // that they took. Handshakes and overhead may count or not.
@@ -48,7 +52,7 @@ type Config struct {
 	// Serve has the node listen on Port, and serve there.
 	Serve bool
 	// Target is the other node's address in the network. If it is set the node
-	// connects to its Port as soon as it is up.
+	// connects to its Port: at once if its software is Eager, and else when it is up.
 	Target netip.Addr
 	// Limit is how long the start may take; 0 is a minute.
 	Limit time.Duration
@@ -96,6 +100,11 @@ func (n *node) start(c Config) (*Ready, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(c.Limit, time.Minute))
 	defer cancel()
 	ready := new(Ready)
+	_, eager := n.peer.(Eager)
+	first := make(chan error, 1)
+	if eager {
+		go func() { first <- n.firstByte(ctx, c.Target, ready) }()
+	}
 	var err error
 	if ready.Addr, err = n.peer.Up(ctx); err != nil {
 		return nil, fmt.Errorf("coming up: %w", err)
@@ -108,15 +117,24 @@ func (n *node) start(c Config) (*Ready, error) {
 		}
 		go n.serve(ln)
 	}
-	if c.Target.IsValid() {
-		conn, err := n.open(ctx, c.Target, echo)
-		if err != nil {
-			return nil, err
-		}
-		defer conn.Close()
-		ready.First = wire.Now()
+	if !eager {
+		first <- n.firstByte(ctx, c.Target, ready)
 	}
-	return ready, nil
+	return ready, <-first
+}
+
+// firstByte has one byte come back from the target, if there is one.
+func (n *node) firstByte(ctx context.Context, target netip.Addr, ready *Ready) error {
+	if !target.IsValid() {
+		return nil
+	}
+	conn, err := n.open(ctx, target, echo)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ready.First = wire.Now()
+	return nil
 }
 
 func (n *node) verbs() wire.Verbs {

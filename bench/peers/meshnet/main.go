@@ -50,6 +50,9 @@ func (p *peer) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return p.Server.Dial(ctx, "tcp", addr)
 }
 
+// DialWaits says that Dial may come before Up: node.Eager.
+func (p *peer) DialWaits() {}
+
 func (p *peer) Listen(port uint16) (net.Listener, error) {
 	return p.Server.Listen("tcp", fmt.Sprint(":", port))
 }
