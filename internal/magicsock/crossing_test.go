@@ -61,16 +61,16 @@ func TestCrossingIsShort(t *testing.T) {
 				p := (*a.peers.Load())[b.key.Public()]
 				p.handshakes.wantSent(t, "our initiation", testInitiation(7), true)
 				begin := time.Now()
-				if a.admit(p, 1, testInitiation(8)) != nil {
+				if a.admit(p, origin{region: 1}, testInitiation(8)) != nil {
 					t.Fatal("an initiation that crosses ours goes to WireGuard")
 				}
 				if test.answered {
-					a.admit(p, 1, testResponse(7))
+					a.admit(p, origin{region: 1}, testResponse(7))
 				}
 				came := func() time.Duration {
 					for range 2 * crossingTime / time.Millisecond {
 						synctest.Wait()
-						if v, _ := p.handshakes.receive(testInitiation(8), 1); v == drop {
+						if v, _ := p.handshakes.receive(testInitiation(8), origin{region: 1}); v == drop {
 							return time.Since(begin)
 						}
 						time.Sleep(time.Millisecond)

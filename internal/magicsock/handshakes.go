@@ -3,6 +3,7 @@ package magicsock
 import (
 	"bytes"
 	"encoding/binary"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -31,6 +32,9 @@ const (
 	// than nearly all answers take, much less than until WireGuard's next one.
 	crossingTime = 500 * time.Millisecond
 
+	// repeatTime is how long WireGuard waits for an answer (REKEY_TIMEOUT).
+	repeatTime = 5 * time.Second
+
 	// answeringTime is more than WireGuard needs to answer an initiation.
 	answeringTime = 20 * time.Millisecond
 )
@@ -51,10 +55,16 @@ type handshakes struct {
 	mu    sync.Mutex
 	last  [initiationSize]byte // that was received
 	begun begun
-	given time.Time // when WireGuard got an initiation that it has not answered
-	// region is that of the relay which brought the peer's last initiation; 0
-	// when it came directly.
-	region int
+	ours  [initiationSize]byte // that begun is about
+	given time.Time            // when WireGuard got an initiation that it has not answered
+	asked origin               // of the peer's last initiation
+}
+
+// origin is where a message came from: the region of a relay, or an address on
+// the underlay.
+type origin struct {
+	region int // 0: none
+	addr   netip.AddrPort
 }
 
 // begun is a handshake that we began with a peer; zero when it is answered.
@@ -64,23 +74,23 @@ type begun struct {
 }
 
 // maySend reports whether to send what WireGuard has for the peer. It sends
-// messages of handshakes one by one. An answer goes also through the region of
-// the relay that the peer has asked through, if it has: the peer may be another
-// process, which does not know the path that we believe in.
-func (h *handshakes) maySend(packets [][]byte) (may bool, also int) {
+// messages of handshakes one by one. An answer goes also to where the peer has
+// asked from: the peer may be another process, which does not know the path that
+// we believe in, or not be connected to the relay yet, which is all that we have.
+func (h *handshakes) maySend(packets [][]byte) (may bool, also origin) {
 	if len(packets) != 1 {
-		return true, 0
+		return true, origin{}
 	}
 	switch packet := packets[0]; {
 	case isInitiation(packet):
-		return h.begin(packet, time.Now()), 0
+		return h.begin(packet, time.Now()), origin{}
 	case isResponse(packet):
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.given = time.Time{}
-		return true, h.region
+		return true, h.asked
 	}
-	return true, 0
+	return true, origin{}
 }
 
 // begin notes our initiation, unless the peer's is being answered. It is no
@@ -92,8 +102,16 @@ func (h *handshakes) begin(initiation []byte, now time.Time) bool {
 	h.given = time.Time{}
 	if !answering {
 		h.begun = begun{now, binary.LittleEndian.Uint32(initiation[4:])}
+		copy(h.ours[:], initiation)
 	}
 	return !answering
+}
+
+// unanswered returns our initiation, if it waits for its answer.
+func (h *handshakes) unanswered(now time.Time) (initiation []byte, waits bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return bytes.Clone(h.ours[:]), now.Sub(h.begun.at) < repeatTime
 }
 
 // What to do with a packet of a peer.
@@ -105,9 +123,9 @@ const (
 	cross                // it is an initiation that crosses ours
 )
 
-// receive decides about a packet of the peer, which came through a relay of that
-// region or directly, and returns the handshake of ours that it crosses.
-func (h *handshakes) receive(packet []byte, region int) (verdict, begun) {
+// receive decides about a packet of the peer, and returns the handshake of ours
+// that it crosses.
+func (h *handshakes) receive(packet []byte, from origin) (verdict, begun) {
 	initiation, response := isInitiation(packet), isResponse(packet)
 	if !initiation && !response {
 		return take, begun{}
@@ -121,7 +139,7 @@ func (h *handshakes) receive(packet []byte, region int) (verdict, begun) {
 	case initiation && now.Sub(h.begun.at) < crossingTime:
 		return cross, h.begun
 	case initiation:
-		h.given, h.region = now, region
+		h.given, h.asked = now, from
 	case h.begun.index == binary.LittleEndian.Uint32(packet[8:]):
 		h.begun = begun{}
 	}

@@ -23,7 +23,7 @@ func testResponse(to uint32) []byte {
 
 func (h *handshakes) wantVerdict(t *testing.T, sentence string, packet []byte, want verdict) {
 	t.Helper()
-	if got, _ := h.receive(packet, 0); got != want {
+	if got, _ := h.receive(packet, origin{}); got != want {
 		t.Errorf("%s: %v, want %v", sentence, got, want)
 	}
 }

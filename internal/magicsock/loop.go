@@ -2,8 +2,6 @@ package magicsock
 
 import (
 	"time"
-
-	"github.com/meshnet-go/meshnet/internal/path"
 )
 
 // freshTime is how often the loop looks whether peers are still heard through
@@ -37,8 +35,8 @@ func (c *Conn) loop() {
 			c.handleEarly(packet)
 		case x := <-c.crossings:
 			c.handleCrossed(x)
-		case p := <-c.doubts:
-			c.happened(p, (*path.Peer).HandleHandshake)
+		case i := <-c.initiations:
+			c.handleInitiation(i)
 		case <-c.crossTimer.C:
 			c.endCrossings()
 		case b := <-c.beginnings:

@@ -74,16 +74,16 @@ type Conn struct {
 
 	// To the loop. What senders and receivers have for it is dropped when it is
 	// busy.
-	calls      chan func()
-	messages   chan discoPacket
-	hearings   chan hearing
-	strangers  chan relay.Packet // initiations that are early
-	crossings  chan crossed
-	doubts     chan *peer // who begin handshakes through a relay
-	beginnings chan beginning
-	wakes      chan *peer // something is sent to them, see route.wake
-	failures   chan failure
-	answers    chan answer
+	calls       chan func()
+	messages    chan discoPacket
+	hearings    chan hearing
+	strangers   chan relay.Packet // initiations that are early
+	crossings   chan crossed
+	initiations chan initiation // by other ways than we would answer
+	beginnings  chan beginning
+	wakes       chan *peer // something is sent to them, see route.wake
+	failures    chan failure
+	answers     chan answer
 
 	background sync.WaitGroup // goroutines that ask for names and latencies, and that read side sockets
 
@@ -166,7 +166,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		hearings:    make(chan hearing, 64),
 		strangers:   make(chan relay.Packet, maxEarly),
 		crossings:   make(chan crossed, 64),
-		doubts:      make(chan *peer, 64),
+		initiations: make(chan initiation, 64),
 		beginnings:  make(chan beginning, 64),
 		wakes:       make(chan *peer, 64),
 		failures:    make(chan failure, 64),

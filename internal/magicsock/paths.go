@@ -187,6 +187,9 @@ func (c *Conn) routeTo(p *peer) {
 	}
 	p.route.Store(&next)
 	c.setMTU(p, next.mtu)
+	if !before.direct.IsValid() && next.direct.IsValid() {
+		c.repeatInitiation(p, &next)
+	}
 }
 
 // relayOf returns the region to reach a peer through, or 0.

@@ -3,10 +3,12 @@ package magicsock
 import (
 	"net"
 	"net/netip"
+	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
 
 	"github.com/meshnet-go/meshnet/internal/disco"
+	"github.com/meshnet-go/meshnet/internal/path"
 	"github.com/meshnet-go/meshnet/internal/relay"
 )
 
@@ -84,33 +86,50 @@ func (c *Conn) accept(packet relay.Packet) *peer {
 		c.deliver(p, packet)
 		return nil
 	}
-	return c.admit(p, packet.Region, packet.Data)
+	return c.admit(p, origin{region: packet.Region}, packet.Data)
 }
 
 // admit returns p if WireGuard is to get a packet of p now.
-func (c *Conn) admit(p *peer, region int, packet []byte) *peer {
-	switch verdict, ours := p.handshakes.receive(packet, region); verdict {
+func (c *Conn) admit(p *peer, from origin, packet []byte) *peer {
+	switch verdict, ours := p.handshakes.receive(packet, from); verdict {
 	case take:
-		if region != 0 && isInitiation(packet) {
-			c.noteRelayedHandshake(p)
+		if isInitiation(packet) {
+			c.noteInitiation(p, from)
 		}
 		return p
 	case cross:
-		c.keepCrossed(p, ours, region, packet)
+		c.keepCrossed(p, ours, from.region, packet)
 	}
 	return nil
 }
 
-// noteRelayedHandshake tells the loop, if it has time, that a peer begins a
-// handshake through a relay although we have a path to it.
-func (c *Conn) noteRelayedHandshake(p *peer) {
-	if !p.route.Load().direct.IsValid() {
+// initiation tells the loop where a peer has begun a handshake from.
+type initiation struct {
+	peer *peer
+	from origin
+}
+
+// noteInitiation tells the loop, if it has time, that a peer begins a handshake
+// by another way than we would answer it: through a relay although we have a path,
+// or directly although we have none.
+func (c *Conn) noteInitiation(p *peer, from origin) {
+	if (from.region != 0) != p.route.Load().direct.IsValid() {
 		return
 	}
 	select {
-	case c.doubts <- p:
+	case c.initiations <- initiation{p, from}:
 	default:
 	}
+}
+
+// handleInitiation lets the peer's path know.
+func (c *Conn) handleInitiation(i initiation) {
+	c.happened(i.peer, func(p *path.Peer, now time.Time) path.Output {
+		if i.from.region != 0 {
+			return p.HandleHandshake(now)
+		}
+		return p.HandleInitiation(now, i.from.addr)
+	})
 }
 
 // hearing tells the loop that a peer was heard through a region.

@@ -177,7 +177,7 @@ func (c *Conn) sortOne(packet []byte, from netip.AddrPort, by *sideSocket) conn.
 		// when it can decrypt it: a NAT may have changed its mind.
 		return unknownAddr
 	}
-	if p = c.admit(p, 0, packet); p == nil {
+	if p = c.admit(p, origin{addr: from}, packet); p == nil {
 		return nil
 	}
 	return p

@@ -2,6 +2,7 @@ package magicsock
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/meshnet-go/meshnet/internal/path"
 )
@@ -23,9 +24,7 @@ func (c *Conn) sendNow(p *peer, packets [][]byte) {
 	if !may {
 		return
 	}
-	if also != 0 && r.direct.IsValid() && r.region == 0 {
-		c.sendRelayed(p, also, packets)
-	}
+	c.sendAlso(p, r, also, packets)
 	largest := maxLen(packets)
 	c.noteSent(p, r, largest)
 	if r.direct.IsValid() && largest <= r.mtu {
@@ -40,6 +39,26 @@ func (c *Conn) sendNow(p *peer, packets [][]byte) {
 		return
 	}
 	c.sendRelayed(p, r.region, packets)
+}
+
+// sendAlso sends messages to where the peer is besides the route, unless that is
+// part of it.
+func (c *Conn) sendAlso(p *peer, r *route, to origin, packets [][]byte) {
+	if to.region != 0 && r.direct.IsValid() && r.region == 0 {
+		c.sendRelayed(p, to.region, packets)
+	}
+	if to.addr.IsValid() && to.addr != r.direct {
+		c.sendDirect(p, &route{direct: to.addr}, packets)
+	}
+}
+
+// repeatInitiation has our initiation go by the path that has just been found,
+// if it waits for its answer: where it went, through a relay, it may be slow, or
+// wait for a connection.
+func (c *Conn) repeatInitiation(p *peer, r *route) {
+	if initiation, waits := p.handshakes.unanswered(time.Now()); waits {
+		c.sendDirect(p, r, [][]byte{initiation})
+	}
 }
 
 // noteSent lets the loop know that the peer is in use, at once if it wants.

@@ -117,12 +117,16 @@ func (p *Peer) pingBest() {
 func (p *Peer) discover() {
 	switch {
 	case p.best.candidate != nil:
-		p.searching = time.Time{}
+		p.searching, p.repeated = time.Time{}, len(repeats)
 	case p.searching.IsZero():
 		p.searching = p.now
 	}
+	p.repeatFirstRound()
 	if due := p.roundDue(); due.IsZero() || p.now.Before(due) {
 		return
+	}
+	if p.lastRound.IsZero() {
+		p.firstRound, p.repeated = p.now, 0
 	}
 	p.lastRound = p.now
 	p.prune()
@@ -130,6 +134,36 @@ func (p *Peer) discover() {
 		return c.pinged.IsZero() || p.now.Sub(c.pinged) >= roundInterval
 	})
 	p.callWanted = true
+}
+
+// repeats is when the pings of the first round are repeated. The coordinator
+// tells the peer of us while it tells us of the peer, which drops the pings of
+// strangers: what comes a little earlier would be missed for 5 s.
+var repeats = [...]time.Duration{25 * time.Millisecond, 100 * time.Millisecond}
+
+// repeatDue returns when to repeat the pings of the first round, or zero.
+func (p *Peer) repeatDue() time.Time {
+	if p.repeated == len(repeats) || p.firstRound.IsZero() || p.lastRound != p.firstRound {
+		return time.Time{}
+	}
+	return p.firstRound.Add(repeats[p.repeated])
+}
+
+// repeatFirstRound pings again who was pinged in the first round, when that is
+// due. It counts as one with that.
+func (p *Peer) repeatFirstRound() {
+	before := p.repeated
+	for due := p.repeatDue(); !due.IsZero() && !p.now.Before(due); due = p.repeatDue() {
+		p.repeated++
+	}
+	if p.repeated == before {
+		return
+	}
+	for _, c := range p.candidates {
+		if c.pinged.Equal(p.firstRound) && p.budget.take(p.now) {
+			p.ping(c.addr, 0)
+		}
+	}
 }
 
 func (p *Peer) roundDue() time.Time {

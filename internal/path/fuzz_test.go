@@ -37,8 +37,10 @@ const (
 	opNetwork
 	opProbe
 	opMeshnet
-	opTick // goes to the deadline
-	opWait // lets time pass, without ticks
+	opHandshake  // through a relay
+	opInitiation // directly
+	opTick       // goes to the deadline
+	opWait       // lets time pass, without ticks
 	opCount
 )
 
@@ -94,6 +96,11 @@ func (x *invariants) event(op, arg byte) {
 		x.check(op, x.p.HandleCallMeMaybe(x.now, addresses(arg)))
 	case opPing:
 		x.check(op, x.p.HandlePing(x.now, address(arg)))
+	case opHandshake:
+		x.check(op, x.p.HandleHandshake(x.now))
+	case opInitiation:
+		x.active = x.now
+		x.check(op, x.p.HandleInitiation(x.now, address(arg)))
 	case opPong:
 		x.pong(arg)
 	case opForge:
@@ -230,7 +237,7 @@ func (x *invariants) checkRoute(active bool) {
 	if r.MTU < BaseMTU {
 		x.t.Errorf("MTU %d", r.MTU)
 	}
-	if _, ok := x.carried[r.Direct][r.MTU]; r.Direct.IsValid() && r.MTU > BaseMTU && (!ok || r.Relay) {
+	if _, ok := x.carried[r.Direct][r.MTU]; r.Direct.IsValid() && r.MTU > BaseMTU && !ok {
 		x.t.Errorf("MTU %d, of which nothing was answered: %+v", r.MTU, r)
 	}
 	if !active && r.Wake != 0 {

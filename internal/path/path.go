@@ -87,7 +87,9 @@ type Peer struct {
 	best        best
 	relayed     time.Time // when the peer last began a handshake through a relay
 
-	lastRound  time.Time // of discovery; zero: begin at once
+	firstRound time.Time // of discovery, since the network changed
+	repeated   int       // how often that was
+	lastRound  time.Time // zero: begin at once
 	searching  time.Time // since when it goes on without any path; zero: it does not
 	callWanted bool
 	lastCall   time.Time
@@ -229,6 +231,18 @@ func (p *Peer) HandleHandshake(now time.Time) Output {
 	return p.decide()
 }
 
+// HandleInitiation says that the peer has begun a WireGuard handshake from an
+// address that it has pinged us from. What it sends after our answer is to be
+// answered, too, so the path is proven meanwhile.
+func (p *Peer) HandleInitiation(now time.Time, from netip.AddrPort) Output {
+	p.advance(now)
+	p.activeUntil = p.now.Add(activeTime)
+	if c := p.candidates.learn(unmap(from), p.now, p.best.candidate); c != nil {
+		p.pingBack(c)
+	}
+	return p.decide()
+}
+
 // HandlePong says that a pong with a transaction came by UDP from an address.
 // One that answers no ping of ours changes nothing.
 func (p *Peer) HandlePong(now time.Time, from netip.AddrPort, tx disco.TxID) Output {
@@ -321,6 +335,7 @@ func (p *Peer) Deadline() time.Time {
 	d = earlier(d, p.activeUntil)
 	d = earlier(d, p.heartbeatDue())
 	d = earlier(d, p.roundDue())
+	d = earlier(d, p.repeatDue())
 	if p.callWanted {
 		d = earlier(d, p.lastCall.Add(callInterval))
 	}

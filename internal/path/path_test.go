@@ -356,8 +356,14 @@ func TestRoundsWhileThereIsNoPath(t *testing.T) {
 	x := newPeerTest(t, public, private)
 	x.send()
 	x.wantPings("the first round", public, private)
-	x.use(4990 * time.Millisecond)
-	x.wantPings("no candidate is pinged twice within 5 s")
+	x.use(24 * time.Millisecond)
+	x.wantPings("the peer may not know us yet")
+	x.use(time.Millisecond)
+	x.wantPings("the first round once more", public, private)
+	x.use(75 * time.Millisecond)
+	x.wantPings("and again", public, private)
+	x.use(4890 * time.Millisecond)
+	x.wantPings("after that no candidate is pinged twice within 5 s")
 	if x.p.Stuck() {
 		t.Error("it counts as failed after one round")
 	}
@@ -384,8 +390,8 @@ func TestNewCandidatesArePingedAtOnce(t *testing.T) {
 	x.do(x.p.SetCandidates(x.now, []netip.AddrPort{public, private}))
 	x.wantPings("the peer is not in use")
 	x.send()
-	x.pings = nil
 	x.after(time.Second)
+	x.pings = nil
 	x.do(x.p.SetCandidates(x.now, []netip.AddrPort{private, other}))
 	x.wantPings("only the new one", other)
 	x.after(4 * time.Second)
@@ -445,6 +451,7 @@ func TestAPingFromANewSourceIsPingedBack(t *testing.T) {
 	x.send()
 	x.wantPings("where it was heard is a candidate", public, other)
 	x.after(time.Second)
+	x.pings = nil
 	x.do(x.p.HandlePing(x.now, third))
 	x.wantPings("a new one is pinged at once", third)
 	x.do(x.p.HandlePing(x.now, public))
@@ -507,6 +514,16 @@ func TestAHandshakeThroughTheRelay(t *testing.T) {
 	x.do(x.p.HandleHandshake(x.now))
 	x.after(170 * time.Millisecond)
 	x.wantBoth("it is not", public)
+}
+
+func TestAHandshakeFromWhereThePeerWasHeard(t *testing.T) {
+	x := newPeerTest(t)
+	x.do(x.p.HandlePing(x.now, other))
+	x.wantPings("nothing is sent to the peer")
+	x.do(x.p.HandleInitiation(x.now, other))
+	x.wantPings("something will be", other)
+	x.answer(other)
+	x.wantDirect("and finds a path", other)
 }
 
 func TestThePeerMovesTwiceAtOnce(t *testing.T) {
