@@ -12,6 +12,9 @@ import "time"
 // What is under way is limited by the size of the send buffer, which holds what is
 // not acknowledged. So all there is to see are the moments when the buffer is full:
 // what is written between two of them has been acknowledged.
+//
+// On a short path a connection needs little, and gVisor gives it all it may: there
+// it has its share of what all connections that write may have.
 type pipe struct {
 	size    int           // of the send buffer; 0: gVisor chooses
 	trip    time.Duration // the shortest
@@ -60,6 +63,7 @@ const (
 type buffered struct {
 	written  int           // bytes, since the beginning of the connection
 	size     int           // of the buffer
+	share    int           // that it may have on a short path
 	trip     time.Duration // the smoothed round trip that TCP knows, or 0
 	recovers bool          // TCP does, from loss
 }
@@ -73,7 +77,7 @@ func (p *pipe) full(now time.Time, b buffered) (size int, look time.Duration) {
 		p.trip = b.trip
 	}
 	if p.trip < longWay {
-		return p.release(), 0
+		return p.release(b), 0
 	}
 	if p.size == 0 {
 		p.size = b.size
@@ -88,13 +92,14 @@ func (p *pipe) full(now time.Time, b buffered) (size int, look time.Duration) {
 	return p.size, max(p.trip/looks, minLook)
 }
 
-// release leaves the buffer to gVisor, or makes it as large as that would.
-func (p *pipe) release() (size int) {
-	if p.size == 0 {
+// release leaves the buffer to gVisor for as long as that takes no more than the
+// connection's share, and has it be that from then on.
+func (p *pipe) release(b buffered) (size int) {
+	if p.size == 0 && b.size <= b.share {
 		return 0
 	}
-	*p = pipe{trip: p.trip, smooth: p.smooth}
-	return tcpSendMax
+	*p = pipe{trip: p.trip, smooth: p.smooth, size: b.share}
+	return b.share
 }
 
 // observe is called whenever the buffer is full, several times in a round.

@@ -65,7 +65,7 @@ func (w *writer) write(d time.Duration) (most int, rate float64) {
 			w.sent += room
 			w.queued += room
 		}
-		limit, look := w.pipe.full(time.Unix(0, 0).Add(w.now), buffered{written: w.sent, size: w.buffer, trip: w.smooth})
+		limit, look := w.pipe.full(time.Unix(0, 0).Add(w.now), buffered{written: w.sent, size: w.buffer, share: tcpSendMax, trip: w.smooth})
 		if limit > 0 {
 			w.buffer = limit
 		}
@@ -108,6 +108,28 @@ func TestPipe(t *testing.T) {
 			w.wantFull(t, "in minutes", 2*time.Minute)
 		})
 	}
+}
+
+func TestShortPathsAreShared(t *testing.T) {
+	var p pipe
+	b := buffered{size: tcpSendMax, share: tcpSendMax, trip: time.Millisecond}
+	want := func(sentence string, want int) {
+		t.Helper()
+		if size, look := p.full(time.Unix(0, 0), b); size != want || look != 0 {
+			t.Errorf("%s: size %d, look after %v; want %d and not", sentence, size, look, want)
+		}
+	}
+	want("alone", 0)
+	b.share = tcpSendMax / 2
+	want("with another", tcpSendMax/2)
+	b.size = tcpSendMax / 2
+	want("and still", tcpSendMax/2)
+	b.share = tcpSendMax
+	want("alone again", tcpSendMax)
+
+	p = pipe{}
+	b.size, b.share = tcpBufferDefault, tcpSendMax/2
+	want("one that needs less", 0)
 }
 
 // Paths change below a connection.

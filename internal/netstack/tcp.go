@@ -190,6 +190,7 @@ type tcpConn struct {
 	sent    int        // bytes that were written
 	pipe    *pipe      // nil until the send buffer was full
 	long    bool       // the path is, as far as congestion control is concerned
+	waits   bool       // Write does, for room
 	look    *time.Timer
 }
 
@@ -266,6 +267,7 @@ func (c *tcpConn) Write(p []byte) (int, error) {
 		n    int
 		rest bytes.Reader
 	)
+	defer c.wrote()
 	err := c.await(waiter.WritableEvents, c.write.wait(), c.full, func() tcpip.Error {
 		for n < len(p) {
 			rest.Reset(p[n:])
@@ -284,11 +286,28 @@ func (c *tcpConn) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// wrote ends a Write that may have waited.
+func (c *tcpConn) wrote() {
+	if c.waits {
+		c.waits = false
+		c.stack.writers.Add(-1)
+	}
+}
+
+// sendShare is what a connection's send buffer may have on a short path.
+func (s *Stack) sendShare() int {
+	return max(tcpSendMax/int(max(s.writers.Load(), 1)), tcpSendShare)
+}
+
 // full adapts the send buffer, which is full, to the path. It returns when to look
 // again whether there is room, nil if gVisor tells.
 func (c *tcpConn) full() <-chan time.Time {
 	if c.pipe == nil {
 		c.pipe = new(pipe)
+	}
+	if !c.waits {
+		c.waits = true
+		c.stack.writers.Add(1)
 	}
 	var info tcpip.TCPInfoOption
 	if err := c.ep.GetSockOpt(&info); err != nil {
@@ -298,6 +317,7 @@ func (c *tcpConn) full() <-chan time.Time {
 	now := buffered{
 		written:  c.sent,
 		size:     int(options.GetSendBufferSize()),
+		share:    c.stack.sendShare(),
 		trip:     info.RTT,
 		recovers: info.CcState != tcpip.Open,
 	}
