@@ -72,6 +72,7 @@ func (n *node) controlConfig(serverKey key.MachinePublic) control.Config {
 		Machine:   n.id.machine,
 		Dial:      n.cfg.dial,
 		RootCAs:   n.cfg.rootCAs,
+		Spare:     &n.spare,
 		Logger:    n.cfg.log,
 	}
 }

@@ -57,6 +57,7 @@ type node struct {
 	// Of run.
 	id     identity
 	server key.MachinePublic    // the coordinator's; zero until it is known
+	spare  control.Spare        // the connection that server came by
 	judged time.Time            // when it was last decided whose key in the map has expired
 	raised map[netip.Prefix]int // MTUs that the stack knows
 }
@@ -156,6 +157,7 @@ func (n *node) closeParts() {
 		n.wg.Close() // closes ping and tun, and our view of magic
 	}
 	n.captures.close()
+	n.spare.Close()
 	n.magic.Close()
 	n.stack.Close()
 	n.passage.wait()

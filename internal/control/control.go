@@ -1,10 +1,11 @@
 // Package control is the client of a coordinator: it registers a node and
 // keeps the network map flowing.
 //
-// Everything but the coordinator's key goes through one connection, which is
-// dialled when it is needed and again when it broke:
+// Everything goes through one connection, which is dialled when it is needed and
+// again when it broke:
 //
 //	TCP, and TLS for an https:// URL
+//	├ HTTP/1.1  GET /key   before the first time, if the key is not known
 //	└ HTTP/1.1  POST /ts2021, Upgrade: tailscale-control-protocol
 //	  └ Noise   proves our machine key and the coordinator's
 //	    └ HTTP/2
@@ -47,6 +48,9 @@ type Config struct {
 	// RootCAs vouch for the coordinator's certificate when its key is asked
 	// for. Nil means the host's.
 	RootCAs *x509.CertPool
+	// Spare is where the connection waits that the key came by; nil if it is of no
+	// more use then.
+	Spare *Spare
 	// Logger may be nil.
 	Logger *slog.Logger
 }

@@ -33,6 +33,7 @@ type coordinator struct {
 	key   key.MachinePrivate
 	early []byte      // sent before anything else on the Noise connection
 	deaf  bool        // reads nothing after the Noise handshake
+	curt  bool        // hangs up when it has told its key
 	tls   *tls.Config // if set, it speaks TLS
 
 	registers chan *exchange
@@ -140,18 +141,21 @@ func (c *coordinator) dialled() int {
 	return c.dials
 }
 
-// serveOutside serves one request in clear, and what comes of it.
+// serveOutside serves requests for the key and one other in clear, and what comes
+// of that.
 func (c *coordinator) serveOutside(nc net.Conn) {
 	br := bufio.NewReader(nc)
 	req, err := http.ReadRequest(br)
+	for ; err == nil && req.URL.String() == "/key?v=119" && !c.curt; req, err = http.ReadRequest(br) {
+		c.tellKey(nc)
+	}
 	if err != nil {
 		nc.Close()
 		return
 	}
-	if req.URL.String() == "/key?v=119" {
-		defer nc.Close()
-		body := `{"legacyPublicKey":"` + key.MachinePublic{}.String() + `","publicKey":"` + c.key.Public().String() + `"}`
-		fmt.Fprintf(nc, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	if c.curt && req.URL.Path == "/key" {
+		c.tellKey(nc)
+		nc.Close()
 		return
 	}
 	if req.URL.Path != "/ts2021" {
@@ -183,6 +187,11 @@ func (c *coordinator) serveOutside(nc net.Conn) {
 		return
 	}
 	serveInside(&beginning{Conn: conn, with: c.early}, http.HandlerFunc(c.serve))
+}
+
+func (c *coordinator) tellKey(nc net.Conn) {
+	body := `{"legacyPublicKey":"` + key.MachinePublic{}.String() + `","publicKey":"` + c.key.Public().String() + `"}`
+	fmt.Fprintf(nc, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
 // serveInside speaks HTTP/2 on one connection until it breaks.

@@ -40,7 +40,7 @@ func fetchServerKey(ctx context.Context, cfg *Config) (k key.MachinePublic, err 
 	u.RawQuery = url.Values{"v": {strconv.Itoa(int(tailcfg.CurrentCapability))}}.Encode()
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
-	err = cfg.callOutside(ctx, http.MethodGet, u, nil, func(resp *http.Response) error {
+	err = cfg.ask(ctx, u, func(resp *http.Response) error {
 		k, err = readServerKey(resp)
 		return err
 	})

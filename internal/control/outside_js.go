@@ -7,6 +7,11 @@ import (
 	"net/url"
 )
 
+// ask gets u from the coordinator.
+func (c *Config) ask(ctx context.Context, u *url.URL, read func(*http.Response) error) error {
+	return c.callOutside(ctx, http.MethodGet, u, nil, read)
+}
+
 // callOutside makes a request that does not go through Noise, by the browser's
 // fetch. The browser checks certificates, and whether the coordinator lets pages
 // of other origins see the answer. It follows no redirects.

@@ -18,12 +18,30 @@ import (
 
 // open makes a Noise connection to the coordinator at addr, whose URL is u.
 func (c *Config) open(ctx context.Context, u *url.URL, addr string, initiation *noise.Initiation) (net.Conn, error) {
-	nc, err := c.dial(ctx, "tcp", addr)
+	if nc := c.Spare.take(); nc != nil {
+		conn, err := upgrade(ctx, nc, u, initiation)
+		if err == nil || ctx.Err() != nil {
+			return conn, err
+		}
+		c.logger().Debug("the connection that the coordinator's key came by is of no more use", "err", err)
+	}
+	// Noise proves who the coordinator is, and TLS is there for the proxies on
+	// the way.
+	nc, err := c.dialHTTP(ctx, u, addr, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		return nil, err
 	}
+	return upgrade(ctx, nc, u, initiation)
+}
+
+// upgrade takes a connection through HTTP and Noise. If that fails it closes it.
+func upgrade(ctx context.Context, nc net.Conn, u *url.URL, initiation *noise.Initiation) (net.Conn, error) {
 	conn, err := during(ctx, nc, func() (net.Conn, error) {
-		return upgrade(ctx, nc, u, initiation)
+		switched, err := switchProtocols(nc, u, initiation.Message)
+		if err != nil {
+			return nil, err
+		}
+		return initiation.Finish(switched)
 	})
 	if err != nil {
 		nc.Close()
@@ -32,30 +50,20 @@ func (c *Config) open(ctx context.Context, u *url.URL, addr string, initiation *
 	return conn, nil
 }
 
-// upgrade takes a fresh TCP connection through TLS, HTTP and Noise.
-func upgrade(ctx context.Context, nc net.Conn, u *url.URL, initiation *noise.Initiation) (net.Conn, error) {
-	if u.Scheme == "https" {
-		var err error
-		if nc, err = startTLS(ctx, nc, u.Hostname()); err != nil {
-			return nil, err
-		}
+// dialHTTP connects to the coordinator at addr, whose URL is u, for HTTP/1.1.
+func (c *Config) dialHTTP(ctx context.Context, u *url.URL, addr string, config *tls.Config) (net.Conn, error) {
+	nc, err := c.dial(ctx, "tcp", addr)
+	if err != nil || u.Scheme != "https" {
+		return nc, err
 	}
-	nc, err := switchProtocols(nc, u, initiation.Message)
-	if err != nil {
+	config.ServerName = u.Hostname()
+	config.NextProtos = []string{"http/1.1"} // HTTP/2 cannot switch protocols
+	conn := tls.Client(nc, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		nc.Close()
 		return nil, err
 	}
-	return initiation.Finish(nc)
-}
-
-// startTLS takes any certificate: Noise proves who the coordinator is, and TLS
-// is there for the proxies on the way.
-func startTLS(ctx context.Context, nc net.Conn, host string) (net.Conn, error) {
-	conn := tls.Client(nc, &tls.Config{
-		ServerName:         host,
-		InsecureSkipVerify: true,
-		NextProtos:         []string{"http/1.1"}, // HTTP/2 cannot switch protocols
-	})
-	return abruptConn{conn, nc}, conn.HandshakeContext(ctx)
+	return abruptConn{conn, nc}, nil
 }
 
 // abruptConn closes the connection below TLS without a word. The farewell of
