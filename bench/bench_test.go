@@ -38,7 +38,7 @@ func TestSmoke(t *testing.T) {
 		measure func(*run) error
 	}{
 		{"direct, 1500 bytes, 1", throughput}, {"relayed, 1 stream up", throughput}, {"", latency}, {"direct", dial},
-		{"", connections}, {"", start}, {"idle", relay},
+		{"", connections}, {"", start}, {"idle", relay}, {"", idle},
 	} {
 		r.cases = s.cases
 		check(t, "a suite is measured", s.measure(r))
@@ -49,6 +49,7 @@ func TestSmoke(t *testing.T) {
 	for _, s := range r.report.Series {
 		wantPlausible(t, s)
 	}
+	wantWithinBudget(t, r.report)
 	check(t, "the report is written", r.report.Write(t.TempDir()))
 	wantNoChildren(t)
 }
@@ -60,6 +61,38 @@ func wantPlausible(t *testing.T, s *report.Series) {
 		switch {
 		case v < 0, s.Unit == "Gbit/s" && (v < 1e-4 || v > 1e3), s.Unit == "µs" && (v < 1 || v > 60e6):
 			t.Errorf("%s, %s, %s: %s is %v %s", s.Suite, s.Name, s.Software, s.Figure, v, s.Unit)
+		}
+	}
+}
+
+// budgets are what meshnet may take of what any machine counts alike, about one
+// and a half times what it does take. Who needs more says for what in the commit
+// that raises one.
+var budgets = []struct {
+	suite, figure string
+	most          float64
+}{
+	{"throughput", figureObjects, 1000},
+	{"idle", "goroutines of a node", 60},
+	{"connections", "goroutines for each", 1}, // the bench's
+}
+
+func wantWithinBudget(t *testing.T, r *report.Report) {
+	t.Helper()
+	for _, b := range budgets {
+		found := false
+		for _, s := range r.Series {
+			if s.Suite != b.suite || s.Figure != b.figure || s.Software != "meshnet" {
+				continue
+			}
+			found = true
+			t.Logf("%s, %s: %s is %.4v %s", s.Suite, s.Name, s.Figure, s.Values, s.Unit)
+			if most := slices.Max(s.Values); most > b.most {
+				t.Errorf("%s, %s: %s is %.4g, and may be %v", s.Suite, s.Name, s.Figure, most, b.most)
+			}
+		}
+		if !found {
+			t.Errorf("%s: no %s was measured", b.suite, b.figure)
 		}
 	}
 }

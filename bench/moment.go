@@ -49,6 +49,11 @@ func (s stretch) cpu() (nodes, infra float64) {
 	return nodes, s.to.infra.CPU - s.from.infra.CPU
 }
 
+// objects is how many client and server have allocated.
+func (s stretch) objects() float64 {
+	return float64(s.to.client.Objects - s.from.client.Objects + s.to.server.Objects - s.from.server.Objects)
+}
+
 // bulk returns how many bytes the receiver has got, and in how many seconds by
 // its own clock.
 func (s stretch) bulk(down bool) (bytes, seconds float64) {

@@ -65,6 +65,7 @@ const (
 	figureNodes   = "CPU of both nodes"
 	figureRelay   = "CPU of the relay"
 	figureDropped = "dropped by the relay"
+	figureObjects = "allocations of both nodes"
 	figureRSS     = "RSS of both nodes"
 	figureEach    = "memory for each"
 	figureUp      = "exec to Up"

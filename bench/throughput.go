@@ -119,6 +119,7 @@ func (r *run) transfer(p *pair, in caseOf, t transfer) error {
 		r.add(in, p, figureRelay, "s/GB", infra/(bytes/1e9))
 		r.add(in, p, figureDropped, "%", 100*dropped(s.from.relay, s.to.relay))
 	}
+	r.add(in, p, figureObjects, "1/MB", s.objects()/(bytes/1e6))
 	r.add(in, p, figureRSS, "MiB", mib(s.to.client.RSS+s.to.server.RSS))
 	return nil
 }

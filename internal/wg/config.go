@@ -28,7 +28,7 @@ func newConfig(peers []Peer, self key.NodePublic) config {
 	c := make(config, len(peers))
 	taken := make(map[netip.Prefix]bool, 2*len(peers))
 	for _, p := range peers {
-		if p.Key.IsZero() || p.Key == self {
+		if p.Key.IsZero() || p.Key == self || p.Key == nobody {
 			continue
 		}
 		prefixes := c[p.Key]
@@ -46,20 +46,14 @@ func newConfig(peers []Peer, self key.NodePublic) config {
 	return c
 }
 
-// without returns c less one peer.
-func (c config) without(k key.NodePublic) config {
-	if _, ok := c[k]; !ok {
-		return c
-	}
-	c = maps.Clone(c)
-	delete(c, k)
-	return c
-}
-
 // diff returns what to tell WireGuard so that it goes from old to want; it is
-// empty when they are equal. Removals come first, then keys in order.
+// empty when they are equal. Nobody takes over first, so that no prefix is
+// without owner meanwhile; then come removals, then keys in order.
 func diff(old, want config) string {
 	var b strings.Builder
+	if prefixes, ok := want[nobody]; ok {
+		takeOver(&b, old[nobody], prefixes)
+	}
 	for _, k := range sortedKeys(old) {
 		if _, stays := want[k]; !stays {
 			line(&b, "public_key", k.Hex())
@@ -70,6 +64,8 @@ func diff(old, want config) string {
 		prefixes := want[k]
 		had, stays := old[k]
 		switch {
+		case k == nobody:
+			continue
 		case !stays:
 			line(&b, "public_key", k.Hex())
 			// In the operation that creates the peer, or roaming stays on.
@@ -85,6 +81,30 @@ func diff(old, want config) string {
 		}
 	}
 	return b.String()
+}
+
+// takeOver gives nobody, who had some prefixes, those of want. There is no
+// endpoint.
+func takeOver(b *strings.Builder, had, want []netip.Prefix) {
+	lines := missing("-", had, want)
+	lines = append(lines, missing("", want, had)...)
+	if len(lines) == 0 {
+		return
+	}
+	line(b, "public_key", nobody.Hex())
+	for _, l := range lines {
+		line(b, "allowed_ip", l)
+	}
+}
+
+// missing returns those of a sorted list that are not in another.
+func missing(sign string, list, other []netip.Prefix) (lines []string) {
+	for _, p := range list {
+		if _, ok := slices.BinarySearchFunc(other, p, netip.Prefix.Compare); !ok {
+			lines = append(lines, sign+p.String())
+		}
+	}
+	return lines
 }
 
 func line(b *strings.Builder, name, value string) {

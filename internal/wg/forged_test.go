@@ -16,9 +16,8 @@ import (
 // Of handshake messages (WireGuard's paper, section 5.4): types, and where the
 // index of the sender of an initiation stands in it and in the response.
 const (
-	typeInitiation = 1
-	typeResponse   = 2
-	responseSize   = 92
+	typeResponse = 2
+	responseSize = 92
 
 	initiationSender = 4
 	responseReceiver = 8

@@ -2,7 +2,8 @@
 //
 // Its configuration is Go values. They are compared with what WireGuard was
 // told before, and only the difference reaches it, as text in WireGuard's
-// configuration protocol (https://www.wireguard.com/xplatform/).
+// configuration protocol (https://www.wireguard.com/xplatform/). It is told of a
+// peer when there is something to exchange: see sleep.go.
 //
 // A peer's endpoint names the peer, not an address: the Bind's ParseEndpoint
 // gets the hex digits of the node key, and knows where the peer is. WireGuard
@@ -14,8 +15,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
@@ -28,26 +33,34 @@ import (
 // Device is a running WireGuard device. Its methods may be called from any
 // goroutine.
 type Device struct {
-	dev *device.Device
+	dev   *device.Device
+	log   *device.Logger
+	table atomic.Pointer[table] // of peers
 
-	mu     sync.Mutex // held across changes, so that they happen one at a time
-	closed bool
-	self   key.NodePublic // never a peer of itself
-	have   config         // what dev was told
+	mu      sync.Mutex // held across changes, so that they happen one at a time
+	closed  bool
+	self    key.NodePublic // never a peer of itself
+	peers   map[key.NodePublic]*peer
+	nested  map[netip.Prefix]*peer // of table
+	have    config                 // what dev was told
+	looking bool
+	looks   *time.Timer // when looking
 }
 
 // New starts WireGuard, without a key and without peers. The device owns tun
 // and closes it; bind it opens and closes, perhaps more than once. A nil
 // logger is silent.
 func New(tun tun.Device, bind conn.Bind, logger *slog.Logger) (*Device, error) {
+	d := &Device{log: newLogger(logger), have: make(config)}
+	d.table.Store(newTable(nil))
 	w := newWindow()
-	dev := device.NewDevice(windowedTun{tun, w}, windowedBind{bind, w}, newLogger(logger))
-	dev.DisableSomeRoamingForBrokenMobileSemantics() // before there is a peer: endpoints stay what we set
-	if err := dev.Up(); err != nil {
-		dev.Close()
+	d.dev = device.NewDevice(&wakingTun{Device: windowedTun{tun, w}, dev: d}, wakingBind{windowedBind{bind, w}, d}, d.log)
+	d.dev.DisableSomeRoamingForBrokenMobileSemantics() // before there is a peer: endpoints stay what we set
+	if err := d.dev.Up(); err != nil {
+		d.dev.Close()
 		return nil, fmt.Errorf("starting WireGuard: %w", err)
 	}
-	return &Device{dev: dev}, nil
+	return d, nil
 }
 
 // SetPrivateKey makes k the key that peers know this node by. Sessions made
@@ -57,7 +70,11 @@ func (d *Device) SetPrivateKey(k key.NodePrivate) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.self = k.Public()
-	if err := d.change(d.have.without(d.self)); err != nil {
+	if d.peers[d.self] != nil {
+		delete(d.peers, d.self)
+		d.tabulate()
+	}
+	if err := d.change(); err != nil {
 		return err
 	}
 	return d.dev.SetPrivateKey(k.Raw32()) // not as text: no log or pool gets to hold it
@@ -70,7 +87,38 @@ func (d *Device) SetPrivateKey(k key.NodePrivate) error {
 func (d *Device) SetPeers(peers []Peer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.change(newConfig(peers, d.self))
+	if d.settle(newConfig(peers, d.self)) {
+		d.tabulate()
+	}
+	return d.change()
+}
+
+// Peers returns how many peers there are, whether they are awake or not.
+func (d *Device) Peers() int { return len(d.table.Load().byKey) }
+
+// settle makes the peers those of want, and reports whether anything is new.
+func (d *Device) settle(want config) (changed bool) {
+	next := make(map[key.NodePublic]*peer, len(want))
+	for k, prefixes := range want {
+		p := d.peers[k]
+		if p == nil {
+			p, changed = &peer{key: k}, true
+		}
+		if !slices.Equal(p.prefixes, prefixes) {
+			p.prefixes, changed = prefixes, true
+		}
+		next[k] = p
+	}
+	changed = changed || len(next) != len(d.peers)
+	d.peers = next
+	return changed
+}
+
+// tabulate makes the peers known to those who look for them.
+func (d *Device) tabulate() {
+	t := newTable(d.peers)
+	d.nested = t.nested()
+	d.table.Store(t)
 }
 
 // SetPresharedKey makes k the preshared key of a peer for the handshakes to come,
@@ -82,6 +130,14 @@ func (d *Device) SetPresharedKey(peer key.NodePublic, k psk.Key) error {
 	if d.closed {
 		return net.ErrClosed
 	}
+	p := d.peers[peer]
+	if p == nil {
+		return nil
+	}
+	p.preshared = k
+	if !p.awake.Load() {
+		return nil
+	}
 	var b strings.Builder
 	line(&b, "public_key", peer.Hex())
 	line(&b, "update_only", "true")
@@ -89,11 +145,20 @@ func (d *Device) SetPresharedKey(peer key.NodePublic, k psk.Key) error {
 	return d.dev.IpcSet(b.String())
 }
 
-// change tells WireGuard the difference between what it has and want. The
-// caller holds d.mu.
-func (d *Device) change(want config) error {
+// change tells WireGuard the difference between what it has and what it is to
+// have. The caller holds d.mu.
+func (d *Device) change() error {
 	if d.closed {
 		return net.ErrClosed
+	}
+	want := make(config)
+	for k, p := range d.peers {
+		if p.awake.Load() {
+			want[k] = p.prefixes
+		}
+	}
+	if len(d.nested) > 0 {
+		want[nobody] = d.nobodys()
 	}
 	text := diff(d.have, want)
 	if text == "" {
@@ -102,7 +167,10 @@ func (d *Device) change(want config) error {
 	if err := d.dev.IpcSet(text); err != nil {
 		// How much of it was done is not known; nothing is a known state.
 		d.dev.RemoveAllPeers()
-		d.have = nil
+		for _, p := range d.peers {
+			p.awake.Store(false)
+		}
+		clear(d.have)
 		return fmt.Errorf("configuring WireGuard: %w", err)
 	}
 	d.have = want
@@ -112,8 +180,11 @@ func (d *Device) change(want config) error {
 // Close stops WireGuard and closes the tun device. Closing twice is allowed.
 func (d *Device) Close() error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.closed = true
+	if d.looks != nil {
+		d.looks.Stop()
+	}
+	d.mu.Unlock() // for the readers, which Close waits for, and which may want to wake a peer
 	d.dev.Close()
 	return nil
 }

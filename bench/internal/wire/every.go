@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"runtime/pprof"
 	"time"
 
@@ -26,6 +27,7 @@ type Usage struct {
 	RSS        int64   // bytes resident now
 	PeakRSS    int64   // the most that it ever was
 	Goroutines int
+	Objects    uint64 // allocated since its start
 }
 
 // Use returns the usage of this process.
@@ -39,6 +41,9 @@ func Use() (Usage, error) {
 		PeakRSS:    r.Maxrss << 10,
 		Goroutines: runtime.NumGoroutine(),
 	}
+	objects := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
+	metrics.Read(objects)
+	u.Objects = objects[0].Value.Uint64()
 	status, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		return Usage{}, err
