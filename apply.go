@@ -28,7 +28,13 @@ func (n *node) apply(m *netmap.Map, now time.Time) error {
 	n.magic.SetDERPMap(m.DERPMap)
 	n.magic.SetPeers(magicPeers(peers))
 	n.setMTUs(m)
-	return n.wg.SetPeers(n.cfg.routes.wgPeers(m, peers, now))
+	known := n.cfg.routes.wgPeers(m, peers, now)
+	if n.cfg.pair != nil {
+		for i := range known {
+			known[i].Preshared = n.cfg.pair.presharedKey() // until another is agreed on
+		}
+	}
+	return n.wg.SetPeers(known)
 }
 
 // setMTUs lets the stack know how large packets to peers may be, of those whose

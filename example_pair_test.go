@@ -47,12 +47,14 @@ func ExamplePair() {
 		log.Fatal(err)
 	}
 	go func() {
-		conn, err := ln.Accept()
-		if err != nil {
-			return
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintln(conn, "what you are looking for")
+			conn.Close()
 		}
-		defer conn.Close()
-		fmt.Fprintln(conn, "what you are looking for")
 	}()
 	token := pair.Token() // which the other program gets somehow
 

@@ -116,6 +116,7 @@ func TestFirstByteBeforeTheCoordinatorAnswers(t *testing.T) {
 func TestPeerRemovedMeanwhile(t *testing.T) {
 	m := newMesh(t, nil)
 	a, b := m.up("a"), m.up("b")
+	eventually(t, "a knows b", func() bool { return len(a.Status().Peers) == 1 })
 	a.Close()
 	b.Close()
 	for _, n := range m.coord.Nodes() {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 	"github.com/meshnet-go/meshnet/internal/control"
-	"github.com/meshnet-go/meshnet/internal/psk"
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 	"github.com/meshnet-go/meshnet/key"
 )
@@ -23,7 +22,6 @@ func (n *node) joinPair(ctx context.Context, p *Pair) error {
 	if err := n.handleMap(control.Event{Map: p.mapResponse(), First: true}); err != nil {
 		return err
 	}
-	n.setPresharedKey(p.other(), psk.Key{}) // until another is agreed on
 	n.attend(ctx.Done())
 	return ctx.Err()
 }

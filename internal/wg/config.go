@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/meshnet-go/meshnet/internal/psk"
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -15,6 +16,9 @@ type Peer struct {
 	// AllowedIPs are the addresses behind the peer: what is sent to them goes
 	// to it, and it may send from no others.
 	AllowedIPs []netip.Prefix
+	// Preshared is the preshared key of a peer that is new, before
+	// [Device.SetPresharedKey] says another.
+	Preshared psk.Key
 }
 
 // config is what WireGuard is told of peers: the prefixes of each, which are

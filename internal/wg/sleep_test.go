@@ -134,6 +134,24 @@ func TestPresharedKeyIsKept(t *testing.T) {
 	})
 }
 
+func TestPeerWithPresharedKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(memNet)
+		a, b := newNode(t, n, "100.64.0.1", nil), newNode(t, n, "100.64.0.2", nil)
+		for _, pair := range [][2]*node{{a, b}, {b, a}} {
+			other := pair[1].peer()
+			other.Preshared = psk.Key{1}
+			pair[0].must(t, pair[0].SetPeers([]Peer{other}))
+		}
+		wantArrives(t, "from the first handshake on", a, b, true)
+		b.must(t, b.SetPresharedKey(a.key.Public(), psk.Key{2}))
+		b.must(t, b.SetPeers([]Peer{a.peer()})) // which is not new
+		a.must(t, a.SetPresharedKey(b.key.Public(), psk.Key{2}))
+		time.Sleep(3 * sleepAfter)
+		wantArrives(t, "with one that was set later", a, b, true)
+	})
+}
+
 func TestTable(t *testing.T) {
 	a, b, c := testKey(1), testKey(2), testKey(3)
 	peers := make(map[key.NodePublic]*peer)

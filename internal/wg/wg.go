@@ -87,7 +87,13 @@ func (d *Device) SetPrivateKey(k key.NodePrivate) error {
 func (d *Device) SetPeers(peers []Peer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	before := d.peers
 	if d.settle(newConfig(peers, d.self)) {
+		for _, p := range peers {
+			if settled := d.peers[p.Key]; settled != nil && before[p.Key] == nil {
+				settled.preshared = p.Preshared
+			}
+		}
 		d.tabulate()
 	}
 	return d.change()
