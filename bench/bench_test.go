@@ -49,7 +49,7 @@ func TestSmoke(t *testing.T) {
 	for _, s := range r.report.Series {
 		wantPlausible(t, s)
 	}
-	wantWithinBudget(t, r.report)
+	wantWithinBudget(t, &r.report)
 	check(t, "the report is written", r.report.Write(t.TempDir()))
 	wantNoChildren(t)
 }
@@ -65,15 +65,16 @@ func wantPlausible(t *testing.T, s *report.Series) {
 	}
 }
 
-// budgets are what meshnet may take of what any machine counts alike, about one
-// and a half times what it does take. Who needs more says for what in the commit
+// budgets are what meshnet may take of what any machine counts alike, one and a
+// half to two times what it does take: a relayed megabyte has 417 allocations in
+// so short a round, and a direct one 90. Who needs more says for what in the commit
 // that raises one.
 var budgets = []struct {
 	suite, figure string
 	most          float64
 }{
-	{"throughput", figureObjects, 1000},
-	{"idle", "goroutines of a node", 60},
+	{"throughput", figureObjects, 800},
+	{"idle", "goroutines of a node", 50},
 	{"connections", "goroutines for each", 1}, // the bench's
 }
 
