@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
@@ -17,6 +18,8 @@ const (
 	// keepBuffer is how large the buffer may be between frames: full maps are
 	// rare, and changes are small.
 	keepBuffer = 1 << 20
+	// firstRead is how much of a frame there is room for before any has come.
+	firstRead = 4 << 10
 
 	// The bounds of a frame's objects and list elements are ours, too: an empty
 	// object has two bytes in JSON and several hundred in memory, so that maxFrame
@@ -31,12 +34,15 @@ const (
 //	| length, little-endian uint32 | that many bytes of JSON | ...
 type frameReader struct {
 	r   io.Reader
-	buf bytes.Buffer
+	buf []byte
 }
 
 // next returns the next frame, which is valid until the call after. The end
 // of the stream between two frames is io.EOF.
 func (f *frameReader) next() ([]byte, error) {
+	if cap(f.buf) > keepBuffer {
+		f.buf = nil // before the next one comes, which may be in a minute
+	}
 	var header [4]byte
 	if _, err := io.ReadFull(f.r, header[:]); err != nil {
 		return nil, err
@@ -45,18 +51,19 @@ func (f *frameReader) next() ([]byte, error) {
 	if n == 0 || n > maxFrame {
 		return nil, fmt.Errorf("frame of %d bytes", n)
 	}
-	if f.buf.Cap() > keepBuffer {
-		f.buf = bytes.Buffer{}
-	}
-	f.buf.Reset()
-	// CopyN grows the buffer with what has come, not by what n promises.
-	if _, err := io.CopyN(&f.buf, f.r, int64(n)); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
+	// The buffer grows with what has come, not by what n promises.
+	f.buf = f.buf[:0]
+	for have := 0; have < int(n); have = len(f.buf) {
+		most := min(int(n), max(firstRead, 4*have))
+		f.buf = slices.Grow(f.buf, most-have)[:most]
+		if _, err := io.ReadFull(f.r, f.buf[have:]); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
 		}
-		return nil, err
 	}
-	return f.buf.Bytes(), nil
+	return f.buf, nil
 }
 
 // parseMap reads the content of a frame.

@@ -20,11 +20,23 @@ func TestFrames(t *testing.T) {
 			t.Fatalf("%d bytes, %v, want %d", len(got), err, len(want))
 		}
 	}
-	if f.buf.Cap() > keepBuffer {
-		t.Errorf("keeps a buffer of %d bytes", f.buf.Cap())
+	if cap(f.buf) > keepBuffer {
+		t.Errorf("keeps a buffer of %d bytes", cap(f.buf))
 	}
 	if _, err := f.next(); err != io.EOF {
 		t.Errorf("at the end: %v", err)
+	}
+}
+
+func TestALargeFrameIsNotKeptWhileTheNextIsAwaited(t *testing.T) {
+	text := strings.Repeat("x", keepBuffer+1)
+	stream := append(binary.LittleEndian.AppendUint32(nil, uint32(len(text))), text...)
+	f := frameReader{r: bytes.NewReader(stream)}
+	if got, err := f.next(); string(got) != text || err != nil {
+		t.Fatalf("%d bytes, %v, want %d", len(got), err, len(text))
+	}
+	if _, err := f.next(); err != io.EOF || cap(f.buf) != 0 {
+		t.Errorf("keeps a buffer of %d bytes (%v)", cap(f.buf), err)
 	}
 }
 
@@ -34,7 +46,7 @@ func TestFrameThatOnlyPromises(t *testing.T) {
 	if _, err := f.next(); err != io.ErrUnexpectedEOF {
 		t.Errorf("%v, want an unexpected EOF", err)
 	}
-	if n := f.buf.Cap(); n > 4096 {
+	if n := cap(f.buf); n > 4096 {
 		t.Errorf("allocates %d bytes for a promise", n)
 	}
 }

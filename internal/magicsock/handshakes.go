@@ -53,11 +53,11 @@ func isResponse(packet []byte) bool {
 // handshakes is what a peer and we exchange to begin sessions.
 type handshakes struct {
 	mu    sync.Mutex
-	last  [initiationSize]byte // that was received
+	last  []byte // that was received; nil: none
 	begun begun
-	ours  [initiationSize]byte // that begun is about
-	given time.Time            // when WireGuard got an initiation that it has not answered
-	asked origin               // of the peer's last initiation
+	ours  []byte    // that begun is about; nil: none
+	given time.Time // when WireGuard got an initiation that it has not answered
+	asked origin    // of the peer's last initiation
 }
 
 // origin is where a message came from: the region of a relay, or an address on
@@ -102,7 +102,7 @@ func (h *handshakes) begin(initiation []byte, now time.Time) bool {
 	h.given = time.Time{}
 	if !answering {
 		h.begun = begun{now, binary.LittleEndian.Uint32(initiation[4:])}
-		copy(h.ours[:], initiation)
+		h.ours = append(h.ours[:0], initiation...)
 	}
 	return !answering
 }
@@ -111,7 +111,7 @@ func (h *handshakes) begin(initiation []byte, now time.Time) bool {
 func (h *handshakes) unanswered(now time.Time) (initiation []byte, waits bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return bytes.Clone(h.ours[:]), now.Sub(h.begun.at) < repeatTime
+	return bytes.Clone(h.ours), now.Sub(h.begun.at) < repeatTime
 }
 
 // What to do with a packet of a peer.
@@ -134,7 +134,7 @@ func (h *handshakes) receive(packet []byte, from origin) (verdict, begun) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case bytes.Equal(h.last[:len(packet)], packet):
+	case bytes.Equal(h.last, packet):
 		return drop, begun{}
 	case initiation && now.Sub(h.begun.at) < crossingTime:
 		return cross, h.begun
@@ -143,7 +143,7 @@ func (h *handshakes) receive(packet []byte, from origin) (verdict, begun) {
 	case h.begun.index == binary.LittleEndian.Uint32(packet[8:]):
 		h.begun = begun{}
 	}
-	copy(h.last[:], packet)
+	h.last = append(h.last[:0], packet...)
 	return take, begun{}
 }
 

@@ -98,6 +98,7 @@ type Conn struct {
 	node       key.NodePublic
 	host       Host
 	schedule   schedule
+	lastRoute  *route      // that a peer has got; never nil
 	pathTimer  *time.Timer // when the first of schedule is due
 	derpMap    *derpmap.Map
 	regions    map[int]bool // of derpMap, those with a relay
@@ -169,6 +170,7 @@ func newConn(cfg Config, relays relays) *Conn {
 		initiations: make(chan initiation, 64),
 		beginnings:  make(chan beginning, 64),
 		wakes:       make(chan *peer, 64),
+		lastRoute:   nowhere,
 		failures:    make(chan failure, 64),
 		released:    make(chan relay.Packet, maxEarly),
 		sideways:    make(chan *arrivals),

@@ -185,10 +185,14 @@ func (c *Conn) routeTo(p *peer) {
 	if before.direct != next.direct {
 		c.log.Debug("the path to a peer changes", "peer", p.key.Short(), "from", before.direct, "to", next.direct)
 	}
-	p.route.Store(&next)
+	if *c.lastRoute != next { // of a large mesh most peers have the same
+		fresh := next
+		c.lastRoute = &fresh
+	}
+	p.route.Store(c.lastRoute)
 	c.setMTU(p, next.mtu)
 	if !before.direct.IsValid() && next.direct.IsValid() {
-		c.repeatInitiation(p, &next)
+		c.repeatInitiation(p, c.lastRoute)
 	}
 }
 
