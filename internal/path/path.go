@@ -303,7 +303,9 @@ func (p *Peer) Route() Route {
 	case p.best.candidate != nil:
 		r.Direct = p.best.addr
 		r.Relay = !p.trusted() || !p.best.answered.After(p.relayed)
-		r.MTU = p.mtu.size()
+		if !r.Relay {
+			r.MTU = p.mtu.size()
+		}
 		if r.MTU > BaseMTU && !p.mtu.watch.on(p.now) {
 			r.Wake = BaseMTU
 		}

@@ -51,6 +51,10 @@ func (d *Device) wake(p *peer) {
 	if d.closed || p.awake.Load() || d.peers[p.key] != p {
 		return
 	}
+	if err := d.change(); err != nil { // after a failure nobody has to be there first
+		d.log.Errorf("Waking a peer: %v", err)
+		return
+	}
 	var b strings.Builder
 	line(&b, "public_key", p.key.Hex())
 	// In the operation that creates the peer, or roaming stays on.
