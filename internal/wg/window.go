@@ -24,6 +24,8 @@ type window struct {
 	// gets a value when there is some.
 	waiting atomic.Bool
 	room    chan struct{} // holds one
+
+	patience *time.Timer // of whoever waits, which is one
 }
 
 const (
@@ -38,7 +40,13 @@ const (
 // newWindow returns one in which each processor has a batch to encrypt, while
 // another is read and another sent.
 func newWindow() *window {
-	return &window{size: windowBatch * int64(runtime.GOMAXPROCS(0)+2), room: make(chan struct{}, 1)}
+	patience := time.NewTimer(windowPatience)
+	patience.Stop()
+	return &window{
+		size:     windowBatch * int64(runtime.GOMAXPROCS(0)+2),
+		room:     make(chan struct{}, 1),
+		patience: patience,
+	}
 }
 
 // wait returns when the window has room.
@@ -46,8 +54,8 @@ func (w *window) wait() {
 	if w.out.Load() < w.size {
 		return
 	}
-	patience := time.NewTimer(windowPatience)
-	defer patience.Stop()
+	w.patience.Reset(windowPatience)
+	defer w.patience.Stop()
 	for {
 		w.waiting.Store(true)
 		before := w.out.Load()
@@ -56,10 +64,10 @@ func (w *window) wait() {
 		}
 		select {
 		case <-w.room:
-		case <-patience.C:
+		case <-w.patience.C:
 			w.out.CompareAndSwap(before, 0) // unless something moves
 		}
-		patience.Reset(windowPatience)
+		w.patience.Reset(windowPatience)
 	}
 	w.waiting.Store(false)
 }

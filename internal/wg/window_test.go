@@ -8,7 +8,8 @@ import (
 
 func TestWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &window{size: 100, room: make(chan struct{}, 1)}
+		w := newWindow()
+		w.size = 100
 		waited := func() time.Duration {
 			start := time.Now()
 			w.wait()
