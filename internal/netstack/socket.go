@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"sync"
@@ -57,9 +58,12 @@ func (s *socket) await(events waiter.EventMask, expired <-chan struct{}, look fu
 	if !wouldBlock(err) {
 		return s.result(err)
 	}
-	entry, ready := waiter.NewChannelEntry(events | waiter.EventErr | waiter.EventHUp)
-	s.queue.EventRegister(&entry)
-	defer s.queue.EventUnregister(&entry)
+	w := s.stack.waiters.Get().(*waiting)
+	s.queue.EventRegister(w.entry(events | waiter.EventErr | waiter.EventHUp))
+	defer func() {
+		s.queue.EventUnregister(&w.registered)
+		s.stack.waiters.Put(w)
+	}()
 	var soon <-chan time.Time
 	for {
 		// Once more, for what happened before we were registered.
@@ -70,7 +74,7 @@ func (s *socket) await(events waiter.EventMask, expired <-chan struct{}, look fu
 			soon = look()
 		}
 		select {
-		case <-ready:
+		case <-w.ready:
 		case <-soon:
 		case <-expired:
 			return os.ErrDeadlineExceeded
@@ -80,6 +84,56 @@ func (s *socket) await(events waiter.EventMask, expired <-chan struct{}, look fu
 			return net.ErrClosed
 		}
 	}
+}
+
+// A waiting is what a goroutine waits with for events of an endpoint. They are
+// used again: whoever moves much waits often.
+type waiting struct {
+	registered waiter.Entry
+	ready      waiter.ChannelNotifier
+}
+
+func newWaiting() any {
+	return &waiting{ready: make(waiter.ChannelNotifier, 1)}
+}
+
+// entry is to be registered, for events.
+func (w *waiting) entry(events waiter.EventMask) *waiter.Entry {
+	select {
+	case <-w.ready: // the last one did not wait for it any more
+	default:
+	}
+	w.registered.Init(w.ready, events)
+	return &w.registered
+}
+
+// A readHalf is the half of a connection that is read, by one goroutine at a time.
+type readHalf struct {
+	deadline
+	reading sync.Mutex
+	into    tcpip.SliceWriter // of who reads: here it is not allocated for each Read
+}
+
+// readInto reads into p, and waits until there is something.
+func (s *socket) readInto(r *readHalf, p []byte, options tcpip.ReadOptions) (result tcpip.ReadResult, ended bool, err error) {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	err = s.await(waiter.ReadableEvents, r.wait(), nil, func() (err tcpip.Error) {
+		r.into = p
+		result, err = s.ep.Read(&r.into, options)
+		_, ended = err.(*tcpip.ErrClosedForReceive)
+		return err
+	})
+	r.into = nil
+	return result, ended && !s.isClosed(), err
+}
+
+// A writeHalf is the half of a connection that is written, by one goroutine at a
+// time, so that what they write does not mix.
+type writeHalf struct {
+	deadline
+	writing sync.Mutex
+	from    bytes.Reader // what is left to write: here it is not allocated for each Write
 }
 
 func wouldBlock(err tcpip.Error) bool {

@@ -74,6 +74,7 @@ type Stack struct {
 	stop sync.Once     // Close
 
 	writers atomic.Int64 // connections whose Write waits for room
+	waiters sync.Pool    // of *waiting
 
 	setting sync.Mutex // one SetAddrs at a time
 	addrs   atomic.Pointer[[]netip.Addr]
@@ -111,6 +112,8 @@ func New(cfg Config) (*Stack, error) {
 		tun:  newDevice(link),
 		log:  cfg.Logger,
 		done: make(chan struct{}),
+
+		waiters: sync.Pool{New: newWaiting},
 
 		listeners: make(map[*tcpListener]binding),
 

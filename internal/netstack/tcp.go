@@ -1,13 +1,11 @@
 package netstack
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
-	"sync"
 	"syscall"
 	"time"
 
@@ -184,14 +182,14 @@ func (l *tcpListener) Close() error {
 // A tcpConn is a net.Conn with CloseRead and CloseWrite.
 type tcpConn struct {
 	socket
-	read, write deadline
+	read  readHalf
+	write writeHalf // guards the rest
 
-	writing sync.Mutex // one Write at a time, so that their bytes do not mix; guards the rest
-	sent    int        // bytes that were written
-	pipe    *pipe      // nil until the send buffer was full
-	long    bool       // the path is, as far as congestion control is concerned
-	waits   bool       // Write does, for room
-	look    *time.Timer
+	sent  int   // bytes that were written
+	pipe  *pipe // nil until the send buffer was full
+	long  bool  // the path is, as far as congestion control is concerned
+	waits bool  // Write does, for room
+	look  *time.Timer
 }
 
 func (s *Stack) newTCPConn(network string, ep tcpip.Endpoint, queue *waiter.Queue, peer tcpip.FullAddress) *tcpConn {
@@ -238,40 +236,28 @@ func (c *tcpConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	var (
-		n     int
-		ended bool
-	)
-	err := c.await(waiter.ReadableEvents, c.read.wait(), nil, func() tcpip.Error {
-		w := tcpip.SliceWriter(p)
-		result, err := c.ep.Read(&w, tcpip.ReadOptions{})
-		n = result.Count
-		_, ended = err.(*tcpip.ErrClosedForReceive)
-		return err
-	})
+	result, ended, err := c.readInto(&c.read, p, tcpip.ReadOptions{})
 	switch {
-	case ended && !c.isClosed():
+	case ended:
 		return 0, io.EOF
 	case err != nil:
 		return 0, c.opError("read", "read", c.remote, err)
 	}
-	c.ep.ModerateRecvBuf(n)
-	return n, nil
+	c.ep.ModerateRecvBuf(result.Count)
+	return result.Count, nil
 }
 
 // Write queues p for sending and waits for room in the queue.
 func (c *tcpConn) Write(p []byte) (int, error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	var (
-		n    int
-		rest bytes.Reader
-	)
+	c.write.writing.Lock()
+	defer c.write.writing.Unlock()
 	defer c.wrote()
+	n := 0
 	err := c.await(waiter.WritableEvents, c.write.wait(), c.full, func() tcpip.Error {
 		for n < len(p) {
-			rest.Reset(p[n:])
-			taken, err := c.ep.Write(&rest, tcpip.WriteOptions{})
+			// From n on, and not from where it was read to: gVisor may have taken less.
+			c.write.from.Reset(p[n:])
+			taken, err := c.ep.Write(&c.write.from, tcpip.WriteOptions{})
 			n += int(taken)
 			c.sent += int(taken)
 			if err != nil {
@@ -280,6 +266,7 @@ func (c *tcpConn) Write(p []byte) (int, error) {
 		}
 		return nil
 	})
+	c.write.from.Reset(nil)
 	if err != nil {
 		return n, c.opError("write", "write", c.remote, err)
 	}
@@ -374,7 +361,7 @@ func (c *tcpConn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline says until when Reads wait; writing is not touched.
-func (c *tcpConn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.read, t) }
+func (c *tcpConn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.read.deadline, t) }
 
 // SetWriteDeadline says until when Writes wait; reading is not touched.
-func (c *tcpConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.write, t) }
+func (c *tcpConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.write.deadline, t) }

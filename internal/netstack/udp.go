@@ -1,7 +1,6 @@
 package netstack
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -112,9 +111,10 @@ func (s *Stack) listenUDP(network string, addr netip.AddrPort) (*udpConn, error)
 // A udpConn is a net.Conn and a net.PacketConn.
 type udpConn struct {
 	socket
-	read, write deadline
-	where       binding
-	origins     *origins // of a socket on all addresses
+	read    readHalf
+	write   writeHalf
+	where   binding
+	origins *origins // of a socket on all addresses
 }
 
 // Read reads one datagram; what does not fit into p of it is lost.
@@ -143,12 +143,7 @@ func (c *udpConn) receive(p []byte) (int, netip.AddrPort, error) {
 	if len(buf) == 0 {
 		buf = make([]byte, 1) // gVisor does not read into nothing
 	}
-	var result tcpip.ReadResult
-	err := c.await(waiter.ReadableEvents, c.read.wait(), nil, func() (err tcpip.Error) {
-		w := tcpip.SliceWriter(buf)
-		result, err = c.ep.Read(&w, tcpip.ReadOptions{NeedRemoteAddr: true})
-		return err
-	})
+	result, _, err := c.readInto(&c.read, buf, tcpip.ReadOptions{NeedRemoteAddr: true})
 	if err != nil {
 		return 0, netip.AddrPort{}, c.opError("read", "read", c.remote, err)
 	}
@@ -221,10 +216,15 @@ func (c *udpConn) send(p []byte, ip netip.Addr, to *tcpip.FullAddress) error {
 	if tooLong(p, ip) {
 		return syscall.EMSGSIZE
 	}
-	return c.await(waiter.WritableEvents, c.write.wait(), nil, func() tcpip.Error {
-		_, err := c.ep.Write(bytes.NewReader(p), tcpip.WriteOptions{To: to})
+	c.write.writing.Lock()
+	defer c.write.writing.Unlock()
+	err := c.await(waiter.WritableEvents, c.write.wait(), nil, func() tcpip.Error {
+		c.write.from.Reset(p)
+		_, err := c.ep.Write(&c.write.from, tcpip.WriteOptions{To: to})
 		return err
 	})
+	c.write.from.Reset(nil)
+	return err
 }
 
 func tooLong(p []byte, to netip.Addr) bool {
@@ -240,7 +240,7 @@ func (c *udpConn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline says until when reads wait; writing is not touched.
-func (c *udpConn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.read, t) }
+func (c *udpConn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.read.deadline, t) }
 
 // SetWriteDeadline says until when writes wait; reading is not touched.
-func (c *udpConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.write, t) }
+func (c *udpConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.write.deadline, t) }
