@@ -318,7 +318,7 @@ func FuzzPortProbing(f *testing.F) {
 				t.Fatal("the deadline does not move on")
 			}
 		}
-		if n != 2400 {
+		if n != 2990 {
 			t.Errorf("%d guesses", n)
 		}
 	})
