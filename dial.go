@@ -1,20 +1,23 @@
 package meshnet
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
 // Dial connects to an address of the mesh. The networks are "tcp", "tcp4",
 // "tcp6", "udp", "udp4" and "udp6"; the address is "host:port", and the host an
 // IP address or a name of the mesh, full or short, or one that a DNS server in the
 // mesh knows: see [Resolver]. Of several addresses IPv4 comes first where the
-// network leaves the choice; the next is tried as well when one does not answer
-// within 250 milliseconds.
+// network leaves the choice. The next is tried when one fails and, unless both
+// are of the same node, also when it does not answer within 250 milliseconds.
 //
 // Dial starts the node if need be and waits for it like [Server.Up]; ctx bounds
 // all of that, and nothing after it. It never leaves the mesh, unless
@@ -54,21 +57,30 @@ func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, e
 		return fail(netAddr(proto, netip.AddrPortFrom(ips[0], port)), err)
 	}
 	if proto == "udp" {
-		dsts = dsts[:1] // there is no telling whether anybody listens
+		dsts = []target{dsts[0][:1]} // there is no telling whether anybody listens
 	}
 	return dialFirst(ctx, dsts, func(ctx context.Context, dst netip.AddrPort) (net.Conn, error) { return n.dial(ctx, network, dst) })
 }
 
-// reachable returns the addresses that packets can be sent to. When there are
-// none the error says why, of the first.
-func (n *node) reachable(v view, ips []netip.Addr, port uint16) (dsts []netip.AddrPort, why error) {
+// reachable returns where of ips packets can be sent to. When there is nothing
+// the error says why, of the first.
+func (n *node) reachable(v view, ips []netip.Addr, port uint16) (dsts []target, why error) {
 	now := time.Now()
+	ofNode := make(map[tailcfg.NodeID]int) // which target
 	for _, ip := range ips {
-		err := n.cfg.routes.reachable(v.netMap, ip, now)
-		if err == nil {
-			dsts = append(dsts, netip.AddrPortFrom(ip, port))
-		} else if why == nil {
-			why = err
+		if err := n.cfg.routes.reachable(v.netMap, ip, now); err != nil {
+			why = cmp.Or(why, err)
+			continue
+		}
+		dst := netip.AddrPortFrom(ip, port)
+		owner, ok := v.netMap.ByAddr(ip)
+		if !ok {
+			dsts = append(dsts, target{dst})
+		} else if i, more := ofNode[owner.ID]; more {
+			dsts[i] = append(dsts[i], dst)
+		} else {
+			ofNode[owner.ID] = len(dsts)
+			dsts = append(dsts, target{dst})
 		}
 	}
 	if len(dsts) > 0 {

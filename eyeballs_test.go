@@ -3,11 +3,18 @@ package meshnet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/meshnet-go/meshnet/internal/netmap"
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
+	"github.com/meshnet-go/meshnet/key"
 )
 
 func TestDialFirst(t *testing.T) {
@@ -28,9 +35,9 @@ func TestDialFirst(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var dsts []netip.AddrPort
+				var dsts []target
 				for i := range test.takes {
-					dsts = append(dsts, netip.AddrPortFrom(netip.AddrFrom4([4]byte{100, 64, 0, byte(i)}), 80))
+					dsts = append(dsts, target{numberedAddr(i)})
 				}
 				open := 0
 				begin := time.Now()
@@ -64,6 +71,81 @@ func TestDialFirst(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func numberedAddr(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{100, 64, 0, byte(i)}), 80)
+}
+
+// A node that is slow to answer sees one connection: one that waits for a single
+// one, as meshnet nc does, would take the one that is closed again.
+func TestDialFirstSlowNode(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		first error // of the first address, after a second
+		want  []int // what is dialed
+	}{
+		{"it answers late", nil, []int{0}},
+		{"its first address refuses", errors.New("refused"), []int{0, 1}},
+	} {
+		for _, more := range []int{0, 1} { // other nodes
+			t.Run(fmt.Sprint(test.name, ", others: ", more), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					dsts := []target{{numberedAddr(0), numberedAddr(1)}}
+					if more > 0 {
+						dsts = append(dsts, target{numberedAddr(2)})
+					}
+					var dialed []int
+					conn, err := dialFirst(t.Context(), dsts, func(ctx context.Context, dst netip.AddrPort) (net.Conn, error) {
+						number := int(dst.Addr().As4()[3])
+						if number == 2 {
+							<-ctx.Done()
+							return nil, ctx.Err()
+						}
+						dialed = append(dialed, number)
+						if time.Sleep(time.Second); number == 0 && test.first != nil {
+							return nil, test.first
+						}
+						return &numbered{number: number, open: new(int)}, nil
+					})
+					if err != nil || conn.(*numbered).number != test.want[len(test.want)-1] || !slices.Equal(dialed, test.want) {
+						t.Errorf("%v, %v after dialing %v, want %v", conn, err, dialed, test.want)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The addresses of a node are one target, those behind a node are not.
+func TestTargets(t *testing.T) {
+	m, err := (*netmap.Map)(nil).Apply(&tailcfg.MapResponse{
+		Node: &tailcfg.Node{ID: 1},
+		Peers: []*tailcfg.Node{{
+			ID: 2, Key: key.NewNode().Public(), DiscoKey: key.NewDisco().Public(),
+			Addresses:     []netip.Prefix{netip.MustParsePrefix("100.64.0.2/32"), netip.MustParsePrefix("fd7a:115c:a1e0::2/128")},
+			AllowedIPs:    []netip.Prefix{netip.MustParsePrefix("100.64.0.2/32"), netip.MustParsePrefix("fd7a:115c:a1e0::2/128"), netip.MustParsePrefix("192.168.0.0/24")},
+			PrimaryRoutes: []netip.Prefix{netip.MustParsePrefix("192.168.0.0/24")},
+		}},
+	}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ips := func(texts ...string) (ips []netip.Addr) {
+		for _, text := range texts {
+			ips = append(ips, netip.MustParseAddr(text))
+		}
+		return ips
+	}
+	n := &node{cfg: config{routes: routes{accept: true}}}
+	got, err := n.reachable(view{netMap: m}, ips("192.168.0.1", "100.64.0.2", "100.64.0.3", "192.168.0.2", "fd7a:115c:a1e0::2"), 80)
+	const want = "[[192.168.0.1:80] [100.64.0.2:80 [fd7a:115c:a1e0::2]:80] [192.168.0.2:80]]"
+	if text := fmt.Sprint(got); text != want || err != nil {
+		t.Errorf("the targets are %s, %v, want %s", text, err, want)
+	}
+	if got, err := n.reachable(view{netMap: m}, ips("100.64.0.3", "100.64.0.4"), 80); err == nil || !strings.Contains(err.Error(), "100.64.0.3") {
+		t.Errorf("the targets are %v, %v, want the error of the first", got, err)
 	}
 }
 

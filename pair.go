@@ -24,6 +24,7 @@ import (
 //
 //	pair, err := meshnet.NewPair(relay)
 //	host := &meshnet.Server{Pair: pair}
+//	_, err = host.Up(ctx) // a guest that is quicker waits for five seconds
 //	fmt.Println(pair.Token())
 //
 //	pair, err := meshnet.ParsePair(token)    // in the other program

@@ -124,6 +124,10 @@ func (c *ncConfig) host(ctx context.Context, w world) error {
 	if err != nil {
 		return err
 	}
+	// The guest may come at once: it must not find nobody at the relay.
+	if _, err := srv.Up(ctx); err != nil {
+		return ended(ctx, err)
+	}
 	fmt.Fprintf(w.stderr, "On the other machine:\n\n  meshnet nc %s\n\n", pair.Token())
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
 	conn, err := ln.Accept()
