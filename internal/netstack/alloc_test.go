@@ -9,8 +9,8 @@ import (
 )
 
 // Waiting for what has not arrived, reading and writing allocate nothing beyond what
-// gVisor does, which for two datagrams is much: among others the views of their
-// headers, four each. With the race detector pools lose what they hold, so that
+// gVisor does: nothing for TCP and for two datagrams much, among others the views of
+// their headers, four each. With the race detector pools lose what they hold, so that
 // there is nothing to count.
 func TestExchangesAllocateNothing(t *testing.T) {
 	s1, s2 := newStack(t, a4, a6), newStack(t, b4, b6)
@@ -40,14 +40,14 @@ func TestExchangesAllocateNothing(t *testing.T) {
 		client net.Conn
 		answer func([]byte) error
 	}{
-		{"TCP", 4, stream, func(b []byte) error {
+		{"TCP", 0, stream, func(b []byte) error {
 			n, err := accepted.Read(b)
 			if err == nil {
 				_, err = accepted.Write(b[:n])
 			}
 			return err
 		}},
-		{"UDP", 18, datagrams, func(b []byte) error {
+		{"UDP", 16, datagrams, func(b []byte) error {
 			n, from, err := there.(*udpConn).ReadFromUDPAddrPort(b)
 			if err == nil {
 				_, err = there.(*udpConn).WriteToUDPAddrPort(b[:n], from)

@@ -20,10 +20,15 @@ type link struct {
 	dispatcher atomic.Pointer[stack.NetworkDispatcher] // nil when detached
 }
 
-var (
-	_ stack.LinkEndpoint = (*link)(nil)
-	_ stack.GSOEndpoint  = (*link)(nil)
-)
+// An endpoint is what newIP wants: a link that is its own queueing discipline as
+// well, because gVisor's makes a list of each packet.
+type endpoint interface {
+	stack.LinkEndpoint
+	stack.GSOEndpoint
+	stack.QueueingDiscipline
+}
+
+var _ endpoint = (*link)(nil)
 
 func newLink(mtu int) *link {
 	l := &link{
@@ -34,8 +39,8 @@ func newLink(mtu int) *link {
 	return l
 }
 
-// enqueue takes a reference to pkt, or drops it.
-func (l *link) enqueue(pkt *stack.PacketBuffer) tcpip.Error {
+// WritePacket implements stack.QueueingDiscipline.
+func (l *link) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
 	if isClosed(l.done) {
 		return &tcpip.ErrClosedForSend{}
 	}
@@ -49,7 +54,7 @@ func (l *link) enqueue(pkt *stack.PacketBuffer) tcpip.Error {
 // WritePackets implements stack.LinkWriter.
 func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
 	for n, pkt := range pkts.AsSlice() {
-		if err := l.enqueue(pkt); err != nil {
+		if err := l.WritePacket(pkt); err != nil {
 			return n, err
 		}
 	}
@@ -68,7 +73,7 @@ func (l *link) Attach(dispatcher stack.NetworkDispatcher) {
 // IsAttached implements stack.NetworkLinkEndpoint.
 func (l *link) IsAttached() bool { return l.dispatcher.Load() != nil }
 
-// Close implements stack.NetworkLinkEndpoint.
+// Close implements stack.NetworkLinkEndpoint and stack.QueueingDiscipline.
 func (l *link) Close() {
 	l.stop.Do(func() {
 		close(l.done)

@@ -138,7 +138,7 @@ func New(cfg Config) (*Stack, error) {
 // TCP shall hold its pace where packets are lost, as they are in every busy relay.
 // gVisor's RACK does not: on 32 MiB through a queue of 32 packets it waited for 88
 // timeouts, and SACK alone for none (google/gvisor#6113).
-func newIP(link stack.LinkEndpoint, handleLocal bool, mtu int) (*stack.Stack, error) {
+func newIP(link endpoint, handleLocal bool, mtu int) (*stack.Stack, error) {
 	ip := stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
@@ -159,7 +159,7 @@ func newIP(link stack.LinkEndpoint, handleLocal bool, mtu int) (*stack.Stack, er
 			return fail(fmt.Sprintf("setting %T", option), err)
 		}
 	}
-	if err := ip.CreateNIC(nicID, link); err != nil {
+	if err := ip.CreateNICWithOptions(nicID, link, stack.NICOptions{QDisc: link}); err != nil {
 		return fail("making the network interface", err)
 	}
 	ip.SetRouteTable([]tcpip.Route{
@@ -187,7 +187,7 @@ func (s *Stack) Tun() tun.Device { return s.tun }
 func (s *Stack) Inject(packet []byte) {
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
 	defer pkt.DecRef()
-	s.link.enqueue(pkt)
+	s.link.WritePacket(pkt)
 }
 
 // SetAddrs replaces the stack's addresses. Connections on addresses that stay
