@@ -185,11 +185,17 @@ type tcpConn struct {
 	read  readHalf
 	write writeHalf // guards the rest
 
-	sent  int   // bytes that were written
-	pipe  *pipe // nil until the send buffer was full
-	long  bool  // the path is, as far as congestion control is concerned
-	waits bool  // Write does, for room
-	look  *time.Timer
+	sent   int         // bytes that were written
+	buffer *sendBuffer // nil until it was full
+	waits  bool        // Write does, for room
+}
+
+// A sendBuffer is one that was full, which it is often where much is sent.
+type sendBuffer struct {
+	pipe pipe
+	info tcpip.TCPInfoOption // what gVisor answered last: here it is not allocated each time
+	long bool                // the path is, as far as congestion control is concerned
+	look *time.Timer         // nil until there was one
 }
 
 func (s *Stack) newTCPConn(network string, ep tcpip.Endpoint, queue *waiter.Queue, peer tcpip.FullAddress) *tcpConn {
@@ -289,15 +295,15 @@ func (s *Stack) sendShare() int {
 // full adapts the send buffer, which is full, to the path. It returns when to look
 // again whether there is room, nil if gVisor tells.
 func (c *tcpConn) full() <-chan time.Time {
-	if c.pipe == nil {
-		c.pipe = new(pipe)
+	if c.buffer == nil {
+		c.buffer = new(sendBuffer)
 	}
+	b := c.buffer
 	if !c.waits {
 		c.waits = true
 		c.stack.writers.Add(1)
 	}
-	var info tcpip.TCPInfoOption
-	if err := c.ep.GetSockOpt(&info); err != nil {
+	if err := c.ep.GetSockOpt(&b.info); err != nil {
 		return nil
 	}
 	options := c.ep.SocketOptions()
@@ -305,27 +311,27 @@ func (c *tcpConn) full() <-chan time.Time {
 		written:  c.sent,
 		size:     int(options.GetSendBufferSize()),
 		share:    c.stack.sendShare(),
-		trip:     info.RTT,
-		recovers: info.CcState != tcpip.Open,
+		trip:     b.info.RTT,
+		recovers: b.info.CcState != tcpip.Open,
 	}
-	size, look := c.pipe.full(time.Now(), now)
+	size, look := b.pipe.full(time.Now(), now)
 	if size != 0 && size != now.size {
 		options.SetSendBufferSize(int64(size), true)
 	}
-	if long := look != 0; long != c.long && !now.recovers {
-		c.long = long
+	if long := look != 0; long != b.long && !now.recovers {
+		b.long = long
 		control := congestionControl(long)
 		c.ep.SetSockOpt(&control)
 	}
 	if look == 0 {
 		return nil
 	}
-	if c.look == nil {
-		c.look = time.NewTimer(look)
+	if b.look == nil {
+		b.look = time.NewTimer(look)
 	} else {
-		c.look.Reset(look)
+		b.look.Reset(look)
 	}
-	return c.look.C
+	return b.look.C
 }
 
 // CloseRead makes further Reads return io.EOF.
