@@ -53,7 +53,7 @@ type Device struct {
 func New(tun tun.Device, bind conn.Bind, logger *slog.Logger) (*Device, error) {
 	d := &Device{log: newLogger(logger), have: make(config)}
 	d.table.Store(newTable(nil))
-	w := newWindow()
+	w := newWindows()
 	d.dev = device.NewDevice(&wakingTun{Device: windowedTun{tun, w}, dev: d}, wakingBind{windowedBind{bind, w}, d}, d.log)
 	d.dev.DisableSomeRoamingForBrokenMobileSemantics() // before there is a peer: endpoints stay what we set
 	if err := d.dev.Up(); err != nil {
