@@ -10,6 +10,10 @@ import (
 const (
 	smallData   = 1800    // what a pooled message has room for
 	messageCost = 2 << 10 // memory that one takes, with its room
+
+	// largeData is the room for packets between nodes that know that relays carry
+	// more than a link of 1,500 bytes.
+	largeData = 9 << 10
 )
 
 // message is a frame on its way through the relay.
@@ -18,7 +22,9 @@ type message struct {
 	peer key.NodePublic // in front of data, for the types that have one: of packets, the source
 	dst  key.NodePublic // of ForwardPacket, behind peer
 	data []byte
-	room [smallData]byte
+
+	small [smallData]byte
+	large *[largeData]byte // nil when small does, and when both are too small
 
 	// Owned by the outbox while it has the message.
 	at   time.Time // when it came
@@ -26,7 +32,10 @@ type message struct {
 }
 
 // messages is where messages come from and go back to.
-type messages struct{ pool sync.Pool }
+type messages struct {
+	pool  sync.Pool // of *message
+	large sync.Pool // of *[largeData]byte
+}
 
 // get returns a message whose data has size bytes.
 func (p *messages) get(typ FrameType, peer key.NodePublic, size int) *message {
@@ -35,16 +44,25 @@ func (p *messages) get(typ FrameType, peer key.NodePublic, size int) *message {
 		m = new(message)
 	}
 	m.typ, m.peer = typ, peer
-	if size <= len(m.room) {
-		m.data = m.room[:size]
-	} else {
+	switch {
+	case size <= smallData:
+		m.data = m.small[:size]
+	case size <= largeData:
+		if m.large, _ = p.large.Get().(*[largeData]byte); m.large == nil {
+			m.large = new([largeData]byte)
+		}
+		m.data = m.large[:size]
+	default:
 		m.data = make([]byte, size)
 	}
 	return m
 }
 
 func (p *messages) put(m *message) {
-	m.data, m.next = nil, nil
+	if m.large != nil {
+		p.large.Put(m.large)
+	}
+	m.data, m.large, m.next = nil, nil, nil
 	p.pool.Put(m)
 }
 
@@ -53,7 +71,7 @@ func (m *message) cost() int {
 	if len(m.data) <= smallData {
 		return messageCost
 	}
-	return messageCost + len(m.data)
+	return messageCost + cap(m.data)
 }
 
 // size returns the length of the frame.

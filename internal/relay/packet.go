@@ -23,18 +23,26 @@ func (p Packet) Release() {
 	}
 }
 
-// smallPacket is what a pooled buffer holds. WireGuard's packets for the usual
-// MTU of 1280 fit; larger ones are allocated each.
-const smallPacket = 2 << 10
+// What pooled buffers hold. Small are WireGuard's packets for the usual MTU of 1280,
+// large those between two nodes of ours (path.RelayMTU). The few that are larger
+// still are allocated each.
+const (
+	smallPacket = 2 << 10
+	largePacket = 9 << 10
+)
 
 // buffers is where buffers come from and go back to.
-type buffers struct{ pool sync.Pool }
+type buffers struct {
+	pool  sync.Pool // of *buffer
+	large sync.Pool // of *[largePacket]byte
+}
 
 // buffer holds a packet.
 type buffer struct {
-	from *buffers
-	data []byte
-	room [smallPacket]byte
+	from  *buffers
+	data  []byte
+	small [smallPacket]byte
+	large *[largePacket]byte // nil when small does
 }
 
 // get returns a buffer with a copy of packet.
@@ -43,11 +51,21 @@ func (b *buffers) get(packet []byte) *buffer {
 	if buf == nil {
 		buf = &buffer{from: b}
 	}
-	buf.data = append(buf.room[:0], packet...)
+	room := buf.small[:0]
+	if n := len(packet); n > smallPacket && n <= largePacket {
+		if buf.large, _ = b.large.Get().(*[largePacket]byte); buf.large == nil {
+			buf.large = new([largePacket]byte)
+		}
+		room = buf.large[:0]
+	}
+	buf.data = append(room, packet...)
 	return buf
 }
 
 func (b *buffer) release() {
-	b.data = nil
+	if b.large != nil {
+		b.from.large.Put(b.large)
+	}
+	b.data, b.large = nil, nil
 	b.from.pool.Put(b)
 }
