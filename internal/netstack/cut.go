@@ -25,9 +25,11 @@ type cutter struct {
 	pkt  *stack.PacketBuffer // nil when there is nothing to cut
 	kind kind
 
+	ip        []byte // pkt's IP header
+	transport []byte // and that of segments behind it
+
 	piece int          // bytes of payload in a packet, at most
 	head  int          // bytes of headers that each packet gets; 0 when pkt stays as it is
-	ipLen int          // bytes of pkt's IP header
 	view  *buffer.View // of pkt, where the payload goes on…
 	skip  int          // …after so many bytes
 
@@ -48,12 +50,12 @@ const (
 // start begins to cut pkt, which the cutter releases when it is done.
 func (c *cutter) start(pkt *stack.PacketBuffer, mtus *mtus) {
 	views, skip := pkt.AsViewList()
-	size, ipLen := pkt.Size(), len(pkt.NetworkHeader().Slice())
-	*c = cutter{pkt: pkt, piece: max(size, 1), ipLen: ipLen, view: views.Front(), skip: skip, left: size, fragmented: c.fragmented}
+	size := pkt.Size()
+	*c = cutter{pkt: pkt, ip: pkt.NetworkHeader().Slice(), piece: max(size, 1), view: views.Front(), skip: skip, left: size, fragmented: c.fragmented}
 	switch {
 	case pkt.GSOOptions.Type != stack.GSONone:
 		c.startSegments(mtus)
-	case size > mtus.base && ipLen > 0: // packets without are of Inject
+	case size > mtus.base && len(c.ip) > 0: // packets without are of Inject
 		if mtu := mtus.of(pkt); size > mtu {
 			c.startFragments(mtu)
 		}
@@ -63,7 +65,8 @@ func (c *cutter) start(pkt *stack.PacketBuffer, mtus *mtus) {
 // startSegments makes the cutter cut the payload of TCP.
 func (c *cutter) startSegments(mtus *mtus) {
 	c.kind = segments
-	c.head = c.ipLen + len(c.pkt.TransportHeader().Slice())
+	c.transport = c.pkt.TransportHeader().Slice()
+	c.head = len(c.ip) + len(c.transport)
 	c.skip += c.head
 	c.left -= c.head
 	mss := int(c.pkt.GSOOptions.MSS) // 0 before the handshake has settled it: there is no payload
@@ -128,7 +131,7 @@ func (c *cutter) read(dst []byte) {
 
 // putIP writes the IP header of packet, which holds its payload already.
 func (c *cutter) putIP(packet []byte) {
-	copy(packet, c.pkt.NetworkHeader().Slice())
+	copy(packet, c.ip)
 	if header.IPVersion(packet) == header.IPv6Version {
 		header.IPv6(packet).SetPayloadLength(uint16(len(packet) - header.IPv6MinimumSize))
 		return
@@ -143,8 +146,8 @@ func (c *cutter) putIP(packet []byte) {
 // putTCP writes the TCP header of packet behind its IP header. What the flags
 // say of the payload as a whole stands in the first or last packet only.
 func (c *cutter) putTCP(packet []byte) {
-	segment := packet[c.ipLen:]
-	copy(segment, c.pkt.TransportHeader().Slice())
+	segment := packet[len(c.ip):]
+	copy(segment, c.transport)
 	tcp := header.TCP(segment)
 	tcp.SetSequenceNumber(tcp.SequenceNumber() + uint32(c.done))
 	flags := tcp.Flags()

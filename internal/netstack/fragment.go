@@ -19,10 +19,10 @@ import (
 func (c *cutter) startFragments(mtu int) {
 	c.kind = fragments
 	c.fragmented++
-	c.skip += c.ipLen
-	c.left -= c.ipLen
-	c.head = c.ipLen
-	if header.IPVersion(c.pkt.NetworkHeader().Slice()) == header.IPv6Version {
+	c.skip += len(c.ip)
+	c.left -= len(c.ip)
+	c.head = len(c.ip)
+	if header.IPVersion(c.ip) == header.IPv6Version {
 		c.head += header.IPv6FragmentHeaderSize
 	}
 	c.piece = (mtu - c.head) &^ 7
@@ -30,7 +30,7 @@ func (c *cutter) startFragments(mtu int) {
 
 // putFragment writes the headers of a fragment, which holds its payload already.
 func (c *cutter) putFragment(packet []byte) {
-	copy(packet, c.pkt.NetworkHeader().Slice())
+	copy(packet, c.ip)
 	if header.IPVersion(packet) == header.IPv6Version {
 		c.putFragment6(packet)
 		return
@@ -57,7 +57,7 @@ func (c *cutter) putFragment6(packet []byte) {
 	if c.left > 0 {
 		offset |= 1
 	}
-	h := packet[c.ipLen:c.head]
+	h := packet[len(c.ip):c.head]
 	h[0], h[1] = protocol, 0
 	binary.BigEndian.PutUint16(h[2:], offset)
 	binary.BigEndian.PutUint32(h[4:], c.fragmented)
