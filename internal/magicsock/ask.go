@@ -120,7 +120,7 @@ func (c *Conn) Netcheck(ctx context.Context) (report netcheck.Report, err error)
 	c.do(func() {
 		now := time.Now()
 		c.asked.rounds = append(c.asked.rounds, askedRound{now, answer})
-		c.check.Refresh(now)
+		c.underlay.check.Refresh(now)
 		c.checked()
 	})
 	select {
@@ -131,7 +131,7 @@ func (c *Conn) Netcheck(ctx context.Context) (report netcheck.Report, err error)
 	case <-ctx.Done():
 	}
 	c.do(func() {
-		report = c.check.Report()
+		report = c.underlay.check.Report()
 		c.asked.drop(answer)
 	})
 	return report, ctx.Err()
@@ -142,7 +142,7 @@ func (c *Conn) tellRounds() {
 	if len(c.asked.rounds) == 0 {
 		return
 	}
-	report := c.check.Report()
+	report := c.underlay.check.Report()
 	waiting := c.asked.rounds[:0]
 	for _, r := range c.asked.rounds {
 		if report.At.Before(r.since) {

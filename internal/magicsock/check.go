@@ -11,11 +11,34 @@ import (
 	"github.com/meshnet-go/meshnet/derp/derpmap"
 	"github.com/meshnet-go/meshnet/internal/netcheck"
 	"github.com/meshnet-go/meshnet/internal/stun"
+	"github.com/meshnet-go/meshnet/internal/tailcfg"
 )
 
 // The loop drives a netcheck.State: it tells it what happened, sends the STUN
 // requests that it wants, and takes over what it found out: our public
 // addresses and the home region.
+
+// underlay is what we know of the network underneath.
+type underlay struct {
+	host    Host
+	derpMap *derpmap.Map
+	regions map[int]bool // of derpMap, those with a relay
+	home    int          // the region; 0 when none can be
+	check   *netcheck.State
+	alarm   alarm // of check
+	report  netcheck.Report
+	netInfo *tailcfg.NetInfo // of report
+}
+
+func newUnderlay() underlay {
+	return underlay{check: netcheck.New(), alarm: newAlarm(), netInfo: new(tailcfg.NetInfo)}
+}
+
+// callers are who is to be called when our public addresses are known.
+type callers struct {
+	peers []*peer
+	alarm alarm // for when they are not
+}
 
 // lookupTimeout bounds the look-up of a STUN server's name. A round of requests
 // takes no longer.
@@ -38,12 +61,12 @@ type answer struct {
 
 // checked does what the state of the network wants done, after an event.
 func (c *Conn) checked() {
-	c.check.SetActive(len(c.schedule.byTime) > 0)
-	if at := c.relays.Heard(c.home); !at.IsZero() {
-		c.check.HandleFrame(at, c.home)
+	c.underlay.check.SetActive(len(c.schedule.byTime) > 0)
+	if at := c.relays.Heard(c.underlay.home); !at.IsZero() {
+		c.underlay.check.HandleFrame(at, c.underlay.home)
 	}
 	for {
-		out := c.check.Tick(time.Now())
+		out := c.underlay.check.Tick(time.Now())
 		c.carryOutCheck(out)
 		if len(out.Probes) == 0 {
 			break
@@ -51,11 +74,7 @@ func (c *Conn) checked() {
 		// Some may have failed at once, and others are wanted in their place.
 	}
 	c.tellRounds()
-	if next := c.check.Deadline(); next.IsZero() {
-		c.checkTimer.Stop()
-	} else {
-		c.checkTimer.Reset(time.Until(next))
-	}
+	c.underlay.alarm.set(c.underlay.check.Deadline())
 }
 
 // carryOutCheck sends what the state of the network wants sent, and takes over
@@ -68,28 +87,28 @@ func (c *Conn) carryOutCheck(out netcheck.Output) {
 		c.background.Go(func() { c.probeHTTPS(p) })
 	}
 	if out.Changed {
-		c.report = c.check.Report()
-		c.netInfo = c.report.NetInfo()
-		c.setHome(c.report.Home)
+		c.underlay.report = c.underlay.check.Report()
+		c.underlay.netInfo = c.underlay.report.NetInfo()
+		c.setHome(c.underlay.report.Home)
 		c.publish()
 		c.routeAll()
 	}
 }
 
 func (c *Conn) setHome(region int) {
-	if region == c.home {
+	if region == c.underlay.home {
 		return
 	}
-	c.log.Info("the home region changes", "from", c.home, "to", region)
-	c.home = region
+	c.log.Info("the home region changes", "from", c.underlay.home, "to", region)
+	c.underlay.home = region
 	c.relays.SetHome(region)
 }
 
 // relaysChanged tells the state of the network which relays are connected.
 func (c *Conn) relaysChanged() {
 	now := time.Now()
-	for region := range c.regions {
-		c.check.HandleRelay(now, region, c.relays.Connected(region))
+	for region := range c.underlay.regions {
+		c.underlay.check.HandleRelay(now, region, c.relays.Connected(region))
 	}
 	c.checked()
 	c.publish()
@@ -98,8 +117,8 @@ func (c *Conn) relaysChanged() {
 
 // setNetwork says over what there may be UDP.
 func (c *Conn) setNetwork() {
-	has := func(is func(netip.Addr) bool) bool { return slices.ContainsFunc(c.host.Addrs, is) }
-	c.check.SetNetwork(time.Now(), netcheck.Network{
+	has := func(is func(netip.Addr) bool) bool { return slices.ContainsFunc(c.underlay.host.Addrs, is) }
+	c.underlay.check.SetNetwork(time.Now(), netcheck.Network{
 		IPv4: c.sockets.v4 != nil && has(netip.Addr.Is4),
 		IPv6: c.sockets.v6 != nil && has(netip.Addr.Is6),
 
@@ -121,7 +140,7 @@ func (c *Conn) probe(p netcheck.Probe) {
 			if ok {
 				c.request(p, netip.AddrPortFrom(ip, port))
 			} else {
-				c.check.HandleFailed(p.TxID)
+				c.underlay.check.HandleFailed(p.TxID)
 			}
 			c.checked()
 		})
@@ -155,7 +174,7 @@ func (c *Conn) probeHTTPS(p netcheck.HTTPSProbe) {
 		c.log.Debug("the latency of a relay cannot be measured", "region", p.Region, "err", err)
 	}
 	c.do(func() {
-		c.check.HandleProbe(p, latency, err == nil)
+		c.underlay.check.HandleProbe(p, latency, err == nil)
 		c.checked()
 	})
 }
@@ -163,10 +182,10 @@ func (c *Conn) probeHTTPS(p netcheck.HTTPSProbe) {
 func (c *Conn) request(p netcheck.Probe, to netip.AddrPort) {
 	u := c.sockets.to(to.Addr())
 	if u == nil || u.WriteBatch([][]byte{stun.AppendRequest(nil, p.TxID)}, to) != nil {
-		c.check.HandleFailed(p.TxID)
+		c.underlay.check.HandleFailed(p.TxID)
 		return
 	}
-	c.check.HandleSent(time.Now(), p.TxID, to)
+	c.underlay.check.HandleSent(time.Now(), p.TxID, to)
 }
 
 // deliverAnswer hands the loop what a STUN server said, if the loop has time.
@@ -176,13 +195,13 @@ func (c *Conn) deliverAnswer(packet []byte, from netip.AddrPort) {
 		return
 	}
 	select {
-	case c.answers <- answer{tx, from, mapped}:
+	case c.inbox.answers <- answer{tx, from, mapped}:
 	default:
 	}
 }
 
 func (c *Conn) handleAnswer(a answer) {
-	c.check.HandleResponse(time.Now(), a.tx, a.from, a.mapped)
+	c.underlay.check.HandleResponse(time.Now(), a.tx, a.from, a.mapped)
 	c.checked()
 }
 
@@ -194,20 +213,20 @@ func (c *Conn) call(p *peer) {
 		c.callMeMaybe(p)
 		return
 	}
-	c.check.Refresh(now)
+	c.underlay.check.Refresh(now)
 	c.checked()
-	if len(c.callers) == 0 {
-		c.callTimer.Reset(callPatience)
+	if len(c.callers.peers) == 0 {
+		c.callers.alarm.Reset(callPatience)
 	}
-	if !slices.Contains(c.callers, p) {
-		c.callers = append(c.callers, p)
+	if !slices.Contains(c.callers.peers, p) {
+		c.callers.peers = append(c.callers.peers, p)
 	}
 }
 
 // stale says whether our public addresses should be asked for before a peer is
 // told of them.
 func (c *Conn) stale(now time.Time) bool {
-	r := c.check.Report()
+	r := c.underlay.check.Report()
 	return r.UDP != netcheck.No && len(r.Endpoints) > 0 && now.Sub(newest(r.Endpoints)) > staleAfter
 }
 
@@ -223,12 +242,12 @@ func newest(endpoints []netcheck.Endpoint) (seen time.Time) {
 // sendCalls sends the calls that have waited long enough.
 func (c *Conn) sendCalls() {
 	c.publish()
-	for _, p := range c.callers {
+	for _, p := range c.callers.peers {
 		if c.current(p) {
 			c.callMeMaybe(p)
 		}
 	}
-	c.callers = nil
+	c.callers.peers = nil
 }
 
 // regions returns the regions that have a relay, in order, and whose IDs fit

@@ -21,14 +21,20 @@ type crossed struct {
 	data   []byte
 }
 
+// held are the initiations that crossed ours and wait, one of a peer at most.
+type held struct {
+	initiations []crossed
+	alarm       alarm // for the first to be let go
+}
+
 // keepCrossed hands the loop a copy of a peer's initiation, if it has time: if
 // not, WireGuard sends another. Receivers call it.
 func (c *Conn) keepCrossed(p *peer, ours begun, region int, packet []byte) {
-	if len(c.crossings) == cap(c.crossings) {
+	if len(c.inbox.crossings) == cap(c.inbox.crossings) {
 		return
 	}
 	select {
-	case c.crossings <- crossed{p, ours, region, slices.Clone(packet)}:
+	case c.inbox.crossings <- crossed{p, ours, region, slices.Clone(packet)}:
 	default:
 	}
 }
@@ -40,31 +46,32 @@ func (c *Conn) handleCrossed(x crossed) {
 		c.letGo(x)
 		return
 	}
-	c.held = slices.DeleteFunc(c.held, func(h crossed) bool { return h.peer == x.peer })
-	c.held = append(c.held, x)
-	c.setCrossTimer()
+	c.held.initiations = slices.DeleteFunc(c.held.initiations, func(h crossed) bool { return h.peer == x.peer })
+	c.held.initiations = append(c.held.initiations, x)
+	c.held.setAlarm()
 }
 
 // endCrossings lets those initiations go that have been held long enough.
 func (c *Conn) endCrossings() {
 	now := time.Now()
-	c.held = slices.DeleteFunc(c.held, func(x crossed) bool {
+	c.held.initiations = slices.DeleteFunc(c.held.initiations, func(x crossed) bool {
 		due := now.Sub(x.ours.at) >= crossingTime
 		if due {
 			c.letGo(x)
 		}
 		return due
 	})
-	c.setCrossTimer()
+	c.held.setAlarm()
 }
 
-func (c *Conn) setCrossTimer() {
-	c.crossTimer.Stop()
-	if len(c.held) == 0 {
-		return
+func (h *held) setAlarm() {
+	var due time.Time
+	for _, x := range h.initiations {
+		if at := x.ours.at.Add(crossingTime); due.IsZero() || at.Before(due) {
+			due = at
+		}
 	}
-	first := slices.MinFunc(c.held, func(x, y crossed) int { return x.ours.at.Compare(y.ours.at) })
-	c.crossTimer.Reset(time.Until(first.ours.at.Add(crossingTime)))
+	h.alarm.set(due)
 }
 
 // letGo lets WireGuard have an initiation that crossed ours, unless that is

@@ -154,7 +154,7 @@ func TestStrangersOnTheUnderlay(t *testing.T) {
 				t.Errorf("%s is given to %v", test.name, got)
 			}
 		}
-		if len(c.messages) != 0 {
+		if len(c.inbox.messages) != 0 {
 			t.Error("the loop is bothered with disco of a stranger")
 		}
 		wantArrives(t, "a packet", l.a, l.b, true)

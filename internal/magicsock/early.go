@@ -70,11 +70,11 @@ func (p earlyPacket) tooOld(now time.Time) bool { return now.Sub(p.came) >= earl
 // keepEarly hands the loop a copy of an initiation that WireGuard could not
 // answer yet, if it has time. Receivers call it.
 func (c *Conn) keepEarly(packet relay.Packet) {
-	if len(c.strangers) == cap(c.strangers) {
+	if len(c.inbox.strangers) == cap(c.inbox.strangers) {
 		return
 	}
 	select {
-	case c.strangers <- relay.Packet{Region: packet.Region, Src: packet.Src, Data: slices.Clone(packet.Data)}:
+	case c.inbox.strangers <- relay.Packet{Region: packet.Region, Src: packet.Src, Data: slices.Clone(packet.Data)}:
 	default:
 	}
 }

@@ -26,8 +26,8 @@ type Host struct {
 // SetHost says what the host's place on the underlay is.
 func (c *Conn) SetHost(h Host) {
 	c.do(func() {
-		moved := !slices.Equal(c.host.Addrs, h.Addrs)
-		c.host = h
+		moved := !slices.Equal(c.underlay.host.Addrs, h.Addrs)
+		c.underlay.host = h
 		if moved {
 			c.relays.SetAddrs(h.Addrs)
 			c.setNetwork()
@@ -46,8 +46,8 @@ func (c *Conn) Port() uint16 {
 
 // behindNAT says whether STUN servers see another IPv4 address than ours.
 func (c *Conn) behindNAT() bool {
-	return slices.ContainsFunc(c.report.Endpoints, func(e netcheck.Endpoint) bool {
-		return e.Addr.Addr().Is4() && !slices.Contains(c.host.Addrs, e.Addr.Addr())
+	return slices.ContainsFunc(c.underlay.report.Endpoints, func(e netcheck.Endpoint) bool {
+		return e.Addr.Addr().Is4() && !slices.Contains(c.underlay.host.Addrs, e.Addr.Addr())
 	})
 }
 
@@ -60,11 +60,11 @@ func (c *Conn) endpoints() []Endpoint {
 			found = append(found, Endpoint{addr, kind})
 		}
 	}
-	add(c.host.Mapped, tailcfg.EndpointPortmapped)
-	for _, e := range c.report.Endpoints {
+	add(c.underlay.host.Mapped, tailcfg.EndpointPortmapped)
+	for _, e := range c.underlay.report.Endpoints {
 		add(e.Addr, tailcfg.EndpointSTUN)
 	}
-	for _, addr := range c.host.Addrs {
+	for _, addr := range c.underlay.host.Addrs {
 		if u := c.sockets.to(addr); u != nil {
 			add(netip.AddrPortFrom(addr, u.LocalAddr().Port()), tailcfg.EndpointLocal)
 		}

@@ -81,9 +81,9 @@ func (c *Conn) handleHello(p *peer, m disco.Hello) {
 // nat returns the kind of NAT that we are behind.
 func (c *Conn) nat() disco.NAT {
 	switch {
-	case c.report.MappingVaries == netcheck.Yes:
+	case c.underlay.report.MappingVaries == netcheck.Yes:
 		return disco.HardNAT
-	case c.report.MappingVaries == netcheck.No, len(c.report.Endpoints) > 0 && !c.behindNAT():
+	case c.underlay.report.MappingVaries == netcheck.No, len(c.underlay.report.Endpoints) > 0 && !c.behindNAT():
 		return disco.EasyNAT
 	}
 	return disco.UnknownNAT
@@ -95,12 +95,12 @@ const maxPublic = 8
 // public returns where STUN servers saw us over IPv4, as there are NATs: behind
 // a hard NAT the latest mappings, which show whether their ports follow a rule.
 func (c *Conn) public() (addrs []netip.AddrPort) {
-	if c.report.MappingVaries == netcheck.Yes {
-		for _, m := range slices.Backward(c.check.Report().Mappings) {
+	if c.underlay.report.MappingVaries == netcheck.Yes {
+		for _, m := range slices.Backward(c.underlay.check.Report().Mappings) {
 			addrs = append(addrs, m.Addr)
 		}
 	} else {
-		for _, e := range c.report.Endpoints {
+		for _, e := range c.underlay.report.Endpoints {
 			if e.Addr.Addr().Is4() {
 				addrs = append(addrs, e.Addr)
 			}

@@ -15,51 +15,52 @@ const freshTime = 25 * time.Second
 func (c *Conn) loop() {
 	defer close(c.stopped)
 	defer c.closeSides()
-	defer c.checkTimer.Stop()
-	defer c.callTimer.Stop()
-	defer c.freshTimer.Stop()
-	defer c.pathTimer.Stop()
-	defer c.crossTimer.Stop()
-	defer c.agreeTimer.Stop()
+	defer c.stopAlarms()
 	for {
 		select {
 		case <-c.ctx.Done():
 			return
-		case call := <-c.calls:
+		case call := <-c.inbox.calls:
 			call()
-		case packet := <-c.messages:
+		case packet := <-c.inbox.messages:
 			c.handleDisco(packet)
-		case h := <-c.hearings:
+		case h := <-c.inbox.hearings:
 			c.handleHearing(h)
-		case packet := <-c.strangers:
+		case packet := <-c.inbox.strangers:
 			c.handleEarly(packet)
-		case x := <-c.crossings:
+		case x := <-c.inbox.crossings:
 			c.handleCrossed(x)
-		case i := <-c.initiations:
+		case i := <-c.inbox.initiations:
 			c.handleInitiation(i)
-		case <-c.crossTimer.C:
+		case <-c.held.alarm.C:
 			c.endCrossings()
-		case b := <-c.beginnings:
+		case b := <-c.inbox.beginnings:
 			c.handleBeginning(b)
-		case <-c.agreeTimer.C:
+		case <-c.agreeing.alarm.C:
 			c.lookAtAgreements()
-		case p := <-c.wakes:
+		case p := <-c.inbox.wakes:
 			c.handleWake(p)
-		case f := <-c.failures:
+		case f := <-c.inbox.failures:
 			c.handleFailure(f)
-		case <-c.pathTimer.C:
+		case <-c.schedule.alarm.C:
 			c.lookAtPaths()
-		case a := <-c.answers:
+		case a := <-c.inbox.answers:
 			c.handleAnswer(a)
-		case <-c.checkTimer.C:
+		case <-c.underlay.alarm.C:
 			c.checked()
-		case <-c.callTimer.C:
+		case <-c.callers.alarm.C:
 			c.sendCalls()
 		case <-c.relays.Changed():
 			c.relaysChanged()
-		case <-c.freshTimer.C:
+		case <-c.fresh.alarm.C:
 			c.forgetSilent()
 		}
+	}
+}
+
+func (c *Conn) stopAlarms() {
+	for _, a := range [...]alarm{c.underlay.alarm, c.schedule.alarm, c.callers.alarm, c.fresh.alarm, c.held.alarm, c.agreeing.alarm} {
+		a.Stop()
 	}
 }
 
@@ -67,7 +68,7 @@ func (c *Conn) loop() {
 func (c *Conn) do(f func()) {
 	done := make(chan struct{})
 	select {
-	case c.calls <- func() { f(); close(done) }:
+	case c.inbox.calls <- func() { f(); close(done) }:
 		<-done
 	case <-c.stopped:
 	}
@@ -76,12 +77,12 @@ func (c *Conn) do(f func()) {
 // publish lets the parent see what changed of us.
 func (c *Conn) publish() {
 	local := Local{
-		HomeDERP:  c.home,
-		Connected: c.home != 0 && c.relays.Connected(c.home),
+		HomeDERP:  c.underlay.home,
+		Connected: c.underlay.home != 0 && c.relays.Connected(c.underlay.home),
 		Endpoints: c.endpoints(),
 		MTU:       c.mtus,
 		BehindNAT: c.behindNAT(),
-		NetInfo:   c.netInfo,
+		NetInfo:   c.underlay.netInfo,
 	}
 	if local.equal(c.Local()) {
 		return
@@ -99,14 +100,20 @@ func (c *Conn) routeAll() {
 	}
 }
 
+// fresh is whether a peer's place is that.
+type fresh struct {
+	any   bool
+	alarm alarm // runs when there is one
+}
+
 // handleHearing notes where a peer is heard.
 func (c *Conn) handleHearing(h hearing) {
 	if (*c.peers.Load())[h.peer.key] != h.peer {
 		return // no peer any more
 	}
-	if !c.anyFresh {
-		c.anyFresh = true
-		c.freshTimer.Reset(freshTime)
+	if !c.fresh.any {
+		c.fresh.any = true
+		c.fresh.alarm.Reset(freshTime)
 	}
 	h.peer.place.last, h.peer.place.fresh = h.region, true
 	c.routeTo(h.peer)
@@ -115,16 +122,16 @@ func (c *Conn) handleHearing(h hearing) {
 // forgetSilent ends the trust in where peers were heard who have been silent
 // since the last time.
 func (c *Conn) forgetSilent() {
-	c.anyFresh = false
+	c.fresh.any = false
 	for _, p := range *c.peers.Load() {
 		if !p.place.fresh {
 			continue
 		}
 		p.place.fresh = p.heard.Swap(0) != 0
-		c.anyFresh = c.anyFresh || p.place.fresh
+		c.fresh.any = c.fresh.any || p.place.fresh
 		c.routeTo(p)
 	}
-	if c.anyFresh {
-		c.freshTimer.Reset(freshTime)
+	if c.fresh.any {
+		c.fresh.alarm.Reset(freshTime)
 	}
 }

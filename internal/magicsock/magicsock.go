@@ -26,7 +26,6 @@ import (
 	"golang.zx2c4.com/wireguard/conn"
 
 	"github.com/meshnet-go/meshnet/derp/derpmap"
-	"github.com/meshnet-go/meshnet/internal/netcheck"
 	"github.com/meshnet-go/meshnet/internal/path"
 	"github.com/meshnet-go/meshnet/internal/psk"
 	"github.com/meshnet-go/meshnet/internal/relay"
@@ -72,18 +71,7 @@ type Conn struct {
 	local   atomic.Pointer[Local]      // written by the loop
 	changed chan struct{}              // holds one
 
-	// To the loop. What senders and receivers have for it is dropped when it is
-	// busy.
-	calls       chan func()
-	messages    chan discoPacket
-	hearings    chan hearing
-	strangers   chan relay.Packet // initiations that are early
-	crossings   chan crossed
-	initiations chan initiation // by other ways than we would answer
-	beginnings  chan beginning
-	wakes       chan *peer // something is sent to them, see route.wake
-	failures    chan failure
-	answers     chan answer
+	inbox inbox // of the loop
 
 	background sync.WaitGroup // goroutines that ask for names and latencies, and that read side sockets
 
@@ -95,30 +83,18 @@ type Conn struct {
 	stopped chan struct{} // closed when the loop has ended
 
 	// Owned by the loop.
-	node       key.NodePublic
-	host       Host
-	schedule   schedule
-	lastRoute  *route      // that a peer has got; never nil
-	pathTimer  *time.Timer // when the first of schedule is due
-	derpMap    *derpmap.Map
-	regions    map[int]bool // of derpMap, those with a relay
-	check      *netcheck.State
-	checkTimer *time.Timer // when check is due
-	report     netcheck.Report
-	netInfo    *tailcfg.NetInfo // of report
-	home       int              // the region; 0 when none can be
-	callers    []*peer          // who are to be called when our public addresses are known
-	callTimer  *time.Timer
-	anyFresh   bool // of peers' places; then freshTimer runs
-	freshTimer *time.Timer
-	early      early
-	held       []crossed // one of a peer at most
-	crossTimer *time.Timer
-	agreeing   []*peer // whose agreements have a deadline
-	agreeTimer *time.Timer
-	asked      asked
-	searching  *peer                  // that port probing goes on with; nil: none
-	mtus       map[key.NodePublic]int // as in Local; it does not change
+	node      key.NodePublic
+	underlay  underlay
+	schedule  schedule
+	lastRoute *route // that a peer has got; never nil
+	callers   callers
+	fresh     fresh
+	early     early
+	held      held
+	agreeing  agreeing
+	asked     asked
+	searching *peer                  // that port probing goes on with; nil: none
+	mtus      map[key.NodePublic]int // as in Local; it does not change
 }
 
 // relays is what a Conn needs of a [relay.Pool].
@@ -160,30 +136,20 @@ func newConn(cfg Config, relays relays) *Conn {
 		preshare:    cfg.PresharedKey,
 		relays:      relays,
 		sockets:     openSockets(cfg.ListenPacket, cfg.Port, cfg.Logger),
-		node:        cfg.Node.Public(),
 		changed:     make(chan struct{}, 1),
-		calls:       make(chan func()),
-		messages:    make(chan discoPacket, 64),
-		hearings:    make(chan hearing, 64),
-		strangers:   make(chan relay.Packet, maxEarly),
-		crossings:   make(chan crossed, 64),
-		initiations: make(chan initiation, 64),
-		beginnings:  make(chan beginning, 64),
-		wakes:       make(chan *peer, 64),
-		lastRoute:   nowhere,
-		failures:    make(chan failure, 64),
+		inbox:       newInbox(),
 		released:    make(chan relay.Packet, maxEarly),
 		sideways:    make(chan *arrivals),
 		stopped:     make(chan struct{}),
-		check:       netcheck.New(),
-		netInfo:     new(tailcfg.NetInfo),
-		checkTimer:  stoppedTimer(),
-		callTimer:   stoppedTimer(),
-		answers:     make(chan answer, 64),
-		freshTimer:  stoppedTimer(),
-		pathTimer:   stoppedTimer(),
-		crossTimer:  stoppedTimer(),
-		agreeTimer:  stoppedTimer(),
+
+		node:      cfg.Node.Public(),
+		underlay:  newUnderlay(),
+		schedule:  schedule{alarm: newAlarm()},
+		lastRoute: nowhere,
+		callers:   callers{alarm: newAlarm()},
+		fresh:     fresh{alarm: newAlarm()},
+		held:      held{alarm: newAlarm()},
+		agreeing:  agreeing{alarm: newAlarm()},
 	}
 	c.ctx, c.close = context.WithCancel(context.Background())
 	if !cfg.NoPortProbing {
@@ -194,12 +160,6 @@ func newConn(cfg Config, relays relays) *Conn {
 	c.local.Store(&Local{NetInfo: new(tailcfg.NetInfo)})
 	go c.loop()
 	return c
-}
-
-func stoppedTimer() *time.Timer {
-	t := time.NewTimer(0)
-	t.Stop()
-	return t
 }
 
 // Bind returns what WireGuard sends and receives through. Closing it does not
@@ -223,12 +183,12 @@ func (c *Conn) SetNodeKey(k key.NodePrivate) {
 // SetDERPMap says which relays there are.
 func (c *Conn) SetDERPMap(m *derpmap.Map) {
 	c.do(func() {
-		c.derpMap, c.regions = m, make(map[int]bool)
+		c.underlay.derpMap, c.underlay.regions = m, make(map[int]bool)
 		for _, id := range regions(m) {
-			c.regions[id] = true
+			c.underlay.regions[id] = true
 		}
 		c.relays.SetMap(m)
-		c.check.SetMap(time.Now(), m)
+		c.underlay.check.SetMap(time.Now(), m)
 		c.relaysChanged()
 	})
 }

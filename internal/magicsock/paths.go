@@ -32,7 +32,7 @@ func (c *Conn) happened(p *peer, event func(*path.Peer, time.Time) path.Output) 
 	c.tidySide(p, now)
 	c.routeTo(p)
 	c.schedule.set(p, p.deadline())
-	c.setPathTimer()
+	c.schedule.setAlarm()
 	return out.Answered
 }
 
@@ -120,7 +120,7 @@ func (c *Conn) forget(p *peer) {
 	c.closeSidesOf(p)
 	c.schedule.set(p, time.Time{})
 	c.setMTU(p, 0)
-	c.setAgreeing(p, false)
+	c.agreeing.set(p, false)
 }
 
 // handleFailure acts on packets that could not be sent.
@@ -153,16 +153,7 @@ func (c *Conn) lookAtPaths() {
 		}
 		c.happened(p, (*path.Peer).Tick)
 	}
-	c.setPathTimer()
-}
-
-func (c *Conn) setPathTimer() {
-	next := c.schedule.next()
-	if next.IsZero() {
-		c.pathTimer.Stop()
-		return
-	}
-	c.pathTimer.Reset(time.Until(next))
+	c.schedule.setAlarm()
 }
 
 // routeTo stores the best way to a peer for those who send.
@@ -198,8 +189,8 @@ func (c *Conn) routeTo(p *peer) {
 
 // relayOf returns the region to reach a peer through, or 0.
 func (c *Conn) relayOf(p *peer) int {
-	known := func(region int) bool { return c.regions[region] }
-	return p.place.region(known, c.relays.Connected, c.home)
+	known := func(region int) bool { return c.underlay.regions[region] }
+	return p.place.region(known, c.relays.Connected, c.underlay.home)
 }
 
 // NetworkChanged says that the host's addresses or routes are others now, or

@@ -31,7 +31,7 @@ type beginning struct {
 // WireGuard makes another. Senders call it.
 func (c *Conn) begin(p *peer, initiation []byte) {
 	select {
-	case c.beginnings <- beginning{p, slices.Clone(initiation)}:
+	case c.inbox.beginnings <- beginning{p, slices.Clone(initiation)}:
 	default:
 	}
 }
@@ -91,7 +91,7 @@ func (c *Conn) agree(p *peer, out psk.Output) {
 	if out.Initiation == psk.Send && initiation != nil {
 		c.sendNow(p, [][]byte{initiation})
 	}
-	c.setAgreeing(p, !p.agreement.Deadline().IsZero())
+	c.agreeing.set(p, !p.agreement.Deadline().IsZero())
 }
 
 // endAgreement forgets what was agreed with a peer that is another process now,
@@ -101,29 +101,37 @@ func (c *Conn) endAgreement(p *peer) {
 		return
 	}
 	p.agreement = agreement{}
-	c.setAgreeing(p, false)
+	c.agreeing.set(p, false)
 	if p.preshared.Swap(false) {
 		c.preshare(p.key, psk.Key{})
 	}
 }
 
-// setAgreeing notes whether an agreement has a deadline.
-func (c *Conn) setAgreeing(p *peer, has bool) {
-	c.agreeing = slices.DeleteFunc(c.agreeing, func(q *peer) bool { return p == q })
+// agreeing are the peers whose agreements have a deadline.
+type agreeing struct {
+	peers []*peer
+	alarm alarm // for the first
+}
+
+// set notes whether a peer is one of them.
+func (a *agreeing) set(p *peer, has bool) {
+	a.peers = slices.DeleteFunc(a.peers, func(q *peer) bool { return p == q })
 	if has {
-		c.agreeing = append(c.agreeing, p)
+		a.peers = append(a.peers, p)
 	}
-	c.agreeTimer.Stop()
-	if len(c.agreeing) > 0 {
-		first := slices.MinFunc(c.agreeing, func(p, q *peer) int { return p.agreement.Deadline().Compare(q.agreement.Deadline()) })
-		c.agreeTimer.Reset(time.Until(first.agreement.Deadline()))
+	var due time.Time
+	for _, q := range a.peers {
+		if at := q.agreement.Deadline(); due.IsZero() || at.Before(due) {
+			due = at
+		}
 	}
+	a.alarm.set(due)
 }
 
 // lookAtAgreements looks at those that are due.
 func (c *Conn) lookAtAgreements() {
 	now := time.Now()
-	for _, p := range slices.Clone(c.agreeing) {
+	for _, p := range slices.Clone(c.agreeing.peers) {
 		if !p.agreement.Deadline().After(now) {
 			c.agree(p, p.agreement.Tick(now))
 		}

@@ -117,7 +117,7 @@ func (c *Conn) noteInitiation(p *peer, from origin) {
 		return
 	}
 	select {
-	case c.initiations <- initiation{p, from}:
+	case c.inbox.initiations <- initiation{p, from}:
 	default:
 	}
 }
@@ -145,7 +145,7 @@ func (c *Conn) hear(p *peer, region int) {
 	}
 	p.heard.Store(int64(region))
 	select {
-	case c.hearings <- hearing{p, region}:
+	case c.inbox.hearings <- hearing{p, region}:
 	default:
 		p.heard.Store(0) // the next packet tries again
 	}
@@ -167,11 +167,11 @@ type discoPacket struct {
 
 // deliver hands the loop a copy of a disco packet, if it has time.
 func (c *Conn) deliver(from *peer, packet relay.Packet) {
-	if len(packet.Data) > maxDisco || len(c.messages) == cap(c.messages) {
+	if len(packet.Data) > maxDisco || len(c.inbox.messages) == cap(c.inbox.messages) {
 		return
 	}
 	select {
-	case c.messages <- discoPacket{from: from, region: packet.Region, data: append([]byte(nil), packet.Data...)}:
+	case c.inbox.messages <- discoPacket{from: from, region: packet.Region, data: append([]byte(nil), packet.Data...)}:
 	default:
 	}
 }

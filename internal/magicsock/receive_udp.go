@@ -187,7 +187,7 @@ func (c *Conn) sortOne(packet []byte, from netip.AddrPort, by *sideSocket) conn.
 // and the loop has time.
 func (c *Conn) deliverUDP(packet []byte, from netip.AddrPort, by *sideSocket) {
 	sender, ok := disco.Source(packet)
-	if !ok || len(c.messages) == cap(c.messages) {
+	if !ok || len(c.inbox.messages) == cap(c.inbox.messages) {
 		return
 	}
 	peers := (*c.discos.Load())[sender]
@@ -195,7 +195,7 @@ func (c *Conn) deliverUDP(packet []byte, from netip.AddrPort, by *sideSocket) {
 		return
 	}
 	select {
-	case c.messages <- discoPacket{from: peers[0], addr: from, by: by, data: append([]byte(nil), packet...)}:
+	case c.inbox.messages <- discoPacket{from: peers[0], addr: from, by: by, data: append([]byte(nil), packet...)}:
 	default:
 	}
 }

@@ -6,7 +6,10 @@ import (
 )
 
 // A schedule has the peers to be looked at, the earliest first.
-type schedule struct{ byTime dueHeap }
+type schedule struct {
+	byTime dueHeap
+	alarm  alarm // for the first
+}
 
 // set notes when p is to be looked at: zero for never.
 func (s *schedule) set(p *peer, at time.Time) {
@@ -23,12 +26,13 @@ func (s *schedule) set(p *peer, at time.Time) {
 	}
 }
 
-// next returns when to look at a peer, zero for never.
-func (s *schedule) next() time.Time {
-	if len(s.byTime) == 0 {
-		return time.Time{}
+// setAlarm is to be called after changes.
+func (s *schedule) setAlarm() {
+	var due time.Time
+	if len(s.byTime) > 0 {
+		due = s.byTime[0].due
 	}
-	return s.byTime[0].due
+	s.alarm.set(due)
 }
 
 // take removes and returns a peer that is due, or nil.

@@ -67,7 +67,7 @@ func (c *Conn) wantsSearch(p *peer, now time.Time) bool {
 
 // canSearch reports whether we could take part in a search now.
 func (c *Conn) canSearch() bool {
-	return c.searching == nil && c.moreSockets != nil && c.sockets.v4 != nil && c.report.UDP != netcheck.No
+	return c.searching == nil && c.moreSockets != nil && c.sockets.v4 != nil && c.underlay.report.UDP != netcheck.No
 }
 
 // side returns the part of a node in a search, and whether there can be one:

@@ -74,7 +74,7 @@ func (c *Conn) noteSent(p *peer, r *route, largest int) {
 		return
 	}
 	select {
-	case c.wakes <- p:
+	case c.inbox.wakes <- p:
 	default: // the next packet tries again
 	}
 }
@@ -119,7 +119,7 @@ type failure struct {
 // fail tells the loop, if it has time: if not, the next packet fails, too.
 func (c *Conn) fail(f failure) {
 	select {
-	case c.failures <- f:
+	case c.inbox.failures <- f:
 	default:
 	}
 }
