@@ -1,6 +1,7 @@
 package wg
 
 import (
+	"encoding/hex"
 	"maps"
 	"net/netip"
 	"slices"
@@ -21,10 +22,15 @@ type Peer struct {
 	Preshared psk.Key
 }
 
-// config is what WireGuard is told of peers: the prefixes of each, which are
-// valid, masked and sorted, and of which none belongs to two peers. Configs do
-// not change once made.
-type config map[key.NodePublic][]netip.Prefix
+// config is what WireGuard is told of peers. Of the prefixes none belongs to two
+// peers. Configs do not change once made.
+type config map[key.NodePublic]settings
+
+// settings are what WireGuard is told of a peer.
+type settings struct {
+	prefixes  []netip.Prefix // valid, masked and sorted
+	preshared psk.Key        // zero: none
+}
 
 // newConfig makes a config of peers from the network: whatever they contain,
 // WireGuard accepts the result.
@@ -35,69 +41,90 @@ func newConfig(peers []Peer, self key.NodePublic) config {
 		if p.Key.IsZero() || p.Key == self || p.Key == nobody {
 			continue
 		}
-		prefixes := c[p.Key]
+		to, more := c[p.Key]
+		if !more {
+			to.preshared = p.Preshared
+		}
 		for _, prefix := range p.AllowedIPs {
 			prefix = prefix.Masked()
 			if !prefix.IsValid() || taken[prefix] {
 				continue
 			}
 			taken[prefix] = true
-			prefixes = append(prefixes, prefix)
+			to.prefixes = append(to.prefixes, prefix)
 		}
-		slices.SortFunc(prefixes, netip.Prefix.Compare)
-		c[p.Key] = prefixes
+		slices.SortFunc(to.prefixes, netip.Prefix.Compare)
+		c[p.Key] = to
 	}
 	return c
 }
 
 // diff returns what to tell WireGuard so that it goes from old to want; it is
-// empty when they are equal. Nobody takes over first, so that no prefix is
-// without owner meanwhile; then come removals, then keys in order.
+// empty when they are equal. Nobody takes over first and gives up last, and a peer
+// takes prefixes without asking, so that none is without owner meanwhile. Between
+// come removals, then keys in order.
 func diff(old, want config) string {
 	var b strings.Builder
-	if prefixes, ok := want[nobody]; ok {
-		takeOver(&b, old[nobody], prefixes)
-	}
+	had, has := old[nobody].prefixes, want[nobody].prefixes
+	takeOver(&b, missing("", has, had))
 	for _, k := range sortedKeys(old) {
-		if _, stays := want[k]; !stays {
-			line(&b, "public_key", k.Hex())
-			line(&b, "remove", "true")
+		if _, stays := want[k]; !stays && k != nobody {
+			remove(&b, k)
 		}
 	}
 	for _, k := range sortedKeys(want) {
-		prefixes := want[k]
+		if k == nobody {
+			continue
+		}
 		had, stays := old[k]
-		switch {
-		case k == nobody:
-			continue
-		case !stays:
-			line(&b, "public_key", k.Hex())
-			// In the operation that creates the peer, or roaming stays on.
-			line(&b, "endpoint", k.Hex())
-		case slices.Equal(had, prefixes):
-			continue
-		default:
-			line(&b, "public_key", k.Hex())
-			line(&b, "replace_allowed_ips", "true")
-		}
-		for _, prefix := range prefixes {
-			line(&b, "allowed_ip", prefix.String())
-		}
+		set(&b, k, had, want[k], !stays)
+	}
+	if _, stays := want[nobody]; stays {
+		takeOver(&b, missing("-", had, has))
+	} else if _, was := old[nobody]; was {
+		remove(&b, nobody)
 	}
 	return b.String()
 }
 
-// takeOver gives nobody, who had some prefixes, those of want. There is no
-// endpoint.
-func takeOver(b *strings.Builder, had, want []netip.Prefix) {
-	lines := missing("-", had, want)
-	lines = append(lines, missing("", want, had)...)
-	if len(lines) == 0 {
+// set gives a peer its settings.
+func set(b *strings.Builder, k key.NodePublic, had, want settings, isNew bool) {
+	moved := !slices.Equal(had.prefixes, want.prefixes)
+	if !isNew && !moved && had.preshared == want.preshared {
+		return
+	}
+	line(b, "public_key", k.Hex())
+	if isNew {
+		// In the operation that creates the peer, or roaming stays on.
+		line(b, "endpoint", k.Hex())
+	}
+	if had.preshared != want.preshared {
+		line(b, "preshared_key", hex.EncodeToString(want.preshared[:]))
+	}
+	if !moved {
+		return
+	}
+	if !isNew {
+		line(b, "replace_allowed_ips", "true")
+	}
+	for _, prefix := range want.prefixes {
+		line(b, "allowed_ip", prefix.String())
+	}
+}
+
+func remove(b *strings.Builder, k key.NodePublic) {
+	line(b, "public_key", k.Hex())
+	line(b, "remove", "true")
+}
+
+// takeOver changes what nobody has. There is no endpoint.
+func takeOver(b *strings.Builder, prefixes []string) {
+	if len(prefixes) == 0 {
 		return
 	}
 	line(b, "public_key", nobody.Hex())
-	for _, l := range lines {
-		line(b, "allowed_ip", l)
+	for _, p := range prefixes {
+		line(b, "allowed_ip", p)
 	}
 }
 

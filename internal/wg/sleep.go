@@ -1,17 +1,14 @@
 package wg
 
 import (
-	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/tun"
 
-	"github.com/meshnet-go/meshnet/internal/psk"
 	"github.com/meshnet-go/meshnet/key"
 )
 
@@ -32,15 +29,14 @@ const sleepAfter = 200 * time.Second
 // peer is a Peer, of which WireGuard may know.
 type peer struct {
 	key      key.NodePublic
-	prefixes []netip.Prefix // as in config; guarded by Device.mu
+	settings // guarded by Device.mu
 
 	awake atomic.Bool // WireGuard knows it; written with Device.mu held
 	used  atomic.Bool // since the last look
 
 	// Guarded by Device.mu.
-	preshared psk.Key
-	last      PeerStats // at the last look
-	past      PeerStats // of the times when it was awake before
+	last PeerStats // at the last look
+	past PeerStats // of the times when it was awake before
 }
 
 // wake tells WireGuard of a peer. It is called by whoever reads the packet that
@@ -51,29 +47,10 @@ func (d *Device) wake(p *peer) {
 	if d.closed || p.awake.Load() || d.peers[p.key] != p {
 		return
 	}
-	if err := d.change(); err != nil { // after a failure nobody has to be there first
-		d.log.Errorf("Waking a peer: %v", err)
-		return
-	}
-	var b strings.Builder
-	line(&b, "public_key", p.key.Hex())
-	// In the operation that creates the peer, or roaming stays on.
-	line(&b, "endpoint", p.key.Hex())
-	if p.preshared != (psk.Key{}) {
-		line(&b, "preshared_key", hex.EncodeToString(p.preshared[:]))
-	}
-	for _, prefix := range p.prefixes {
-		line(&b, "allowed_ip", prefix.String()) // which nobody has no more
-	}
-	if err := d.dev.IpcSet(b.String()); err != nil {
-		d.log.Errorf("Waking a peer: %v", err)
-		d.dev.RemovePeer(p.key.Raw32())
-		return
-	}
 	p.awake.Store(true)
-	d.have[p.key] = p.prefixes
-	if len(d.nested) > 0 {
-		d.have[nobody] = d.nobodys()
+	if err := d.change(); err != nil {
+		d.log.Errorf("Waking a peer: %v", err)
+		return
 	}
 	if !d.looking {
 		d.looking = true

@@ -160,7 +160,7 @@ func TestTable(t *testing.T) {
 		b: "100.64.0.2/32 0.0.0.0/0 10.0.0.0/8 10.1.2.0/24",
 		c: "10.1.0.0/16 ::ffff:1.2.3.4/128",
 	} {
-		peers[k] = &peer{key: k, prefixes: prefixes(list)}
+		peers[k] = &peer{key: k, settings: with(list)}
 	}
 	table := newTable(peers)
 	for addr, want := range map[string]key.NodePublic{

@@ -11,13 +11,11 @@
 package wg
 
 import (
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,13 +85,7 @@ func (d *Device) SetPrivateKey(k key.NodePrivate) error {
 func (d *Device) SetPeers(peers []Peer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before := d.peers
 	if d.settle(newConfig(peers, d.self)) {
-		for _, p := range peers {
-			if settled := d.peers[p.Key]; settled != nil && before[p.Key] == nil {
-				settled.preshared = p.Preshared
-			}
-		}
 		d.tabulate()
 	}
 	return d.change()
@@ -105,13 +97,13 @@ func (d *Device) Peers() int { return len(d.table.Load().byKey) }
 // settle makes the peers those of want, and reports whether anything is new.
 func (d *Device) settle(want config) (changed bool) {
 	next := make(map[key.NodePublic]*peer, len(want))
-	for k, prefixes := range want {
+	for k, to := range want {
 		p := d.peers[k]
 		if p == nil {
-			p, changed = &peer{key: k}, true
+			p, changed = &peer{key: k, settings: to}, true
 		}
-		if !slices.Equal(p.prefixes, prefixes) {
-			p.prefixes, changed = prefixes, true
+		if !slices.Equal(p.prefixes, to.prefixes) {
+			p.prefixes, changed = to.prefixes, true
 		}
 		next[k] = p
 	}
@@ -141,14 +133,7 @@ func (d *Device) SetPresharedKey(peer key.NodePublic, k psk.Key) error {
 		return nil
 	}
 	p.preshared = k
-	if !p.awake.Load() {
-		return nil
-	}
-	var b strings.Builder
-	line(&b, "public_key", peer.Hex())
-	line(&b, "update_only", "true")
-	line(&b, "preshared_key", hex.EncodeToString(k[:]))
-	return d.dev.IpcSet(b.String())
+	return d.change()
 }
 
 // change tells WireGuard the difference between what it has and what it is to
@@ -160,11 +145,11 @@ func (d *Device) change() error {
 	want := make(config)
 	for k, p := range d.peers {
 		if p.awake.Load() {
-			want[k] = p.prefixes
+			want[k] = p.settings
 		}
 	}
 	if len(d.nested) > 0 {
-		want[nobody] = d.nobodys()
+		want[nobody] = settings{prefixes: d.nobodys()}
 	}
 	text := diff(d.have, want)
 	if text == "" {
