@@ -35,7 +35,8 @@ const (
 	// repeatTime is how long WireGuard waits for an answer (REKEY_TIMEOUT).
 	repeatTime = 5 * time.Second
 
-	// answeringTime is more than WireGuard needs to answer an initiation.
+	// answeringTime is more than WireGuard needs to answer an initiation, and more
+	// than one of its own, made before, takes to come to us behind the answer.
 	answeringTime = 20 * time.Millisecond
 )
 
@@ -55,9 +56,12 @@ type handshakes struct {
 	mu    sync.Mutex
 	last  []byte // that was received; nil: none
 	begun begun
-	ours  []byte    // that begun is about; nil: none
-	given time.Time // when WireGuard got an initiation that it has not answered
-	asked origin    // of the peer's last initiation
+	ours  []byte // that begun is about; nil: none
+	asked origin // of the peer's last initiation
+
+	// answering is when WireGuard last got an initiation or answered it, and zero
+	// after that has kept one of ours.
+	answering time.Time
 }
 
 // origin is where a message came from: the region of a relay, or an address on
@@ -87,24 +91,33 @@ func (h *handshakes) maySend(packets [][]byte) (may bool, also origin) {
 	case isResponse(packet):
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.given = time.Time{}
+		h.answering = time.Now()
 		return true, h.asked
 	}
 	return true, origin{}
 }
 
-// begin notes our initiation, unless the peer's is being answered. It is no
-// matter if that then has no answer: the next of ours is sent.
+// begin notes our initiation, unless the peer's is being answered, or was just now:
+// WireGuard makes none for 5 s after its answer, so this one is of before, and the
+// peer, which handles both at once, would make no session. It is no matter if the
+// answer is lost: the next of ours is sent.
 func (h *handshakes) begin(initiation []byte, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	answering := now.Sub(h.given) < answeringTime
-	h.given = time.Time{}
+	answering := now.Sub(h.answering) < answeringTime
+	h.answering = time.Time{}
 	if !answering {
 		h.begun = begun{now, binary.LittleEndian.Uint32(initiation[4:])}
 		h.ours = append(h.ours[:0], initiation...)
 	}
 	return !answering
+}
+
+// renew says that our key is another, under which WireGuard begins at once.
+func (h *handshakes) renew() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.answering = time.Time{}
 }
 
 // unanswered returns our initiation, if it waits for its answer.
@@ -139,7 +152,7 @@ func (h *handshakes) receive(packet []byte, from origin) (verdict, begun) {
 	case initiation && now.Sub(h.begun.at) < crossingTime:
 		return cross, h.begun
 	case initiation:
-		h.given, h.asked = now, from
+		h.answering, h.asked = now, from
 	case h.begun.index == binary.LittleEndian.Uint32(packet[8:]):
 		h.begun = begun{}
 	}

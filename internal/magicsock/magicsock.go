@@ -175,6 +175,7 @@ func (c *Conn) SetNodeKey(k key.NodePrivate) {
 		c.node = k.Public()
 		for _, p := range *c.peers.Load() {
 			c.endAgreement(p)
+			p.handshakes.renew()
 			c.happened(p, (*path.Peer).NetworkChanged)
 		}
 	})

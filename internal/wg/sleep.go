@@ -28,15 +28,16 @@ const sleepAfter = 200 * time.Second
 
 // peer is a Peer, of which WireGuard may know.
 type peer struct {
-	key      key.NodePublic
-	settings // guarded by Device.mu
+	key key.NodePublic
 
 	awake atomic.Bool // WireGuard knows it; written with Device.mu held
 	used  atomic.Bool // since the last look
 
 	// Guarded by Device.mu.
-	last PeerStats // at the last look
-	past PeerStats // of the times when it was awake before
+	settings
+	wanted bool      // awake or about to be
+	last   PeerStats // at the last look
+	past   PeerStats // of the times when it was awake before
 }
 
 // wake tells WireGuard of a peer. It is called by whoever reads the packet that
@@ -47,11 +48,12 @@ func (d *Device) wake(p *peer) {
 	if d.closed || p.awake.Load() || d.peers[p.key] != p {
 		return
 	}
-	p.awake.Store(true)
+	p.wanted = true
 	if err := d.change(); err != nil {
 		d.log.Errorf("Waking a peer: %v", err)
 		return
 	}
+	p.awake.Store(true) // not before, or its packets could find no peer
 	if !d.looking {
 		d.looking = true
 		d.looks = time.AfterFunc(sleepAfter, d.look)
@@ -82,6 +84,7 @@ func (d *Device) look() {
 			continue
 		}
 		p.past, p.last = p.past.plus(now), PeerStats{}
+		p.wanted = false
 		p.awake.Store(false) // before its packets can find no peer
 		slept = true
 	}
@@ -103,7 +106,7 @@ var nobody = key.NodePublicFromRaw32([key.Size]byte{31: 0x40})
 // nobodys are the prefixes of nobody.
 func (d *Device) nobodys() (prefixes []netip.Prefix) {
 	for prefix, p := range d.nested {
-		if !p.awake.Load() {
+		if !p.wanted {
 			prefixes = append(prefixes, prefix)
 		}
 	}

@@ -144,7 +144,7 @@ func (d *Device) change() error {
 	}
 	want := make(config)
 	for k, p := range d.peers {
-		if p.awake.Load() {
+		if p.wanted {
 			want[k] = p.settings
 		}
 	}
@@ -159,6 +159,7 @@ func (d *Device) change() error {
 		// How much of it was done is not known; nothing is a known state.
 		d.dev.RemoveAllPeers()
 		for _, p := range d.peers {
+			p.wanted = false
 			p.awake.Store(false)
 		}
 		clear(d.have)
