@@ -79,7 +79,7 @@ func (c *Conn) sendAsked(k key.NodePublic, tx disco.TxID, answer chan<- Pong) er
 		return errNoDisco
 	}
 	c.happened(p, func(path *path.Peer, now time.Time) path.Output { return path.Sent(now, false) })
-	way, region := p.path.Route(), c.relayOf(p)
+	way, region := p.way(), c.relayOf(p)
 	if !way.Direct.IsValid() && region == 0 {
 		return errNoWay
 	}

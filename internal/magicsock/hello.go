@@ -68,6 +68,7 @@ func (c *Conn) sayHello(p *peer, m disco.Hello) {
 // handleHello acts on a peer's hello.
 func (c *Conn) handleHello(p *peer, m disco.Hello) {
 	now := time.Now()
+	c.meet(p)
 	p.greeting.heard = &m
 	c.happened(p, func(path *path.Peer, now time.Time) path.Output { return path.SetMeshnet(now, true) })
 	if m.Probe {

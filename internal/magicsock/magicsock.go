@@ -176,7 +176,9 @@ func (c *Conn) SetNodeKey(k key.NodePrivate) {
 		for _, p := range *c.peers.Load() {
 			c.endAgreement(p)
 			p.handshakes.renew()
-			c.happened(p, (*path.Peer).NetworkChanged)
+			if p.ways != nil {
+				c.happened(p, (*path.Peer).NetworkChanged)
+			}
 		}
 	})
 }

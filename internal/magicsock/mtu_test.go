@@ -63,6 +63,7 @@ func TestPathMTUOfOthers(t *testing.T) {
 		b.know(t, map[*node]int{a: a.Local().HomeDERP})
 		b.do(func() { // another kind of node says no hello
 			for _, p := range *b.peers.Load() {
+				b.meet(p)
 				p.greeting = greeting{tries: helloTries, answered: time.Now().Add(time.Hour)}
 			}
 		})

@@ -22,6 +22,7 @@ func (c *Conn) happened(p *peer, event func(*path.Peer, time.Time) path.Output) 
 		return false
 	}
 	now := time.Now()
+	c.meet(p)
 	if sent := p.sent.Swap(sentNothing); sent != sentNothing {
 		c.carryOut(p, now, p.path.Sent(now, sent == sentLarge))
 	}
@@ -34,6 +35,14 @@ func (c *Conn) happened(p *peer, event func(*path.Peer, time.Time) path.Output) 
 	c.schedule.set(p, p.deadline())
 	c.schedule.setAlarm()
 	return out.Answered
+}
+
+// meet has there be ways to a peer.
+func (c *Conn) meet(p *peer) {
+	if p.ways == nil {
+		p.ways = &ways{path: path.New()}
+		c.tellEndpoints(p)
+	}
 }
 
 // deadline returns when to look at the peer's paths again, or zero.
@@ -104,7 +113,7 @@ func (c *Conn) callMeMaybe(p *peer) {
 // tellEndpoints lets a peer's path know what the coordinator says, if that is
 // news. Peers without disco have no path.
 func (c *Conn) tellEndpoints(p *peer) {
-	if p.disco.IsZero() || slices.Equal(p.endpoints, p.named) {
+	if p.ways == nil || p.disco.IsZero() || slices.Equal(p.endpoints, p.named) {
 		return
 	}
 	p.endpoints = p.named
@@ -158,12 +167,12 @@ func (c *Conn) lookAtPaths() {
 
 // routeTo stores the best way to a peer for those who send.
 func (c *Conn) routeTo(p *peer) {
-	way := p.path.Route()
+	way := p.way()
 	next := route{direct: way.Direct, mtu: way.MTU, spare: c.relayOf(p), wake: way.Wake}
 	if way.Relay {
 		next.region = next.spare
 	}
-	if p.side != nil && p.side.peer == way.Direct {
+	if way.Direct.IsValid() && p.side != nil && p.side.peer == way.Direct {
 		next.by = p.side.forData()
 	}
 	if c.sockets.none() {
@@ -201,6 +210,9 @@ func (c *Conn) NetworkChanged() {
 		c.relays.Check()
 		c.setNetwork()
 		for _, p := range *c.peers.Load() {
+			if p.ways == nil {
+				continue
+			}
 			c.closeSidesOf(p)
 			p.search.plan.NetworkChanged()
 			c.happened(p, (*path.Peer).NetworkChanged)

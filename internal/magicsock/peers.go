@@ -53,14 +53,28 @@ type peer struct {
 	shared    *key.DiscoShared // with disco; nil until needed
 	place     place
 	named     []netip.AddrPort // endpoints, by the coordinator
-	endpoints []netip.AddrPort // those that path knows of
-	path      *path.Peer
-	greeting  greeting
 	agreement agreement
+	*ways
+	due  time.Time // of path and search, when slot is not 0
+	slot int       // in the schedule; 0: none
+}
+
+// ways are what is known of the ways to a peer; nil until there is anything to send
+// or heard, which in a large mesh is so of most peers for ever.
+type ways struct {
+	path      *path.Peer
+	endpoints []netip.AddrPort // those that path knows of
+	greeting  greeting
 	search    search
 	side      *sideSocket // that path goes by; nil: an ordinary one
-	due       time.Time   // of path and search, when slot is not 0
-	slot      int         // in the schedule; 0: none
+}
+
+// way is what path says of the way to the peer.
+func (p *peer) way() path.Route {
+	if p.ways == nil { // as of a path that nothing is known of
+		return path.Route{Relay: true, MTU: path.BaseMTU}
+	}
+	return p.path.Route()
 }
 
 // Values of peer.sent.
@@ -80,7 +94,7 @@ func (t peerTable) with(peers []Peer) (next peerTable, gone []*peer) {
 		}
 		known := t[p.Key]
 		if known == nil {
-			known = &peer{key: p.Key, path: path.New()}
+			known = &peer{key: p.Key}
 			known.route.Store(nowhere)
 		}
 		known.update(p)
@@ -100,7 +114,9 @@ func (p *peer) update(to Peer) {
 	p.place.home = to.HomeDERP
 	if p.disco != to.Disco {
 		p.disco, p.shared = to.Disco, nil
-		p.path, p.endpoints, p.greeting = path.New(), nil, greeting{}
+		if p.ways != nil {
+			p.path, p.endpoints, p.greeting = path.New(), nil, greeting{}
+		}
 	}
 	p.named = to.Endpoints
 }

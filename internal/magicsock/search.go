@@ -101,7 +101,9 @@ func (c *Conn) endRestarted(peers []Peer) {
 	for _, now := range peers {
 		if p := table[now.Key]; p != nil && p.disco != now.Disco {
 			c.closeSidesOf(p)
-			p.search = search{}
+			if p.ways != nil {
+				p.search = search{}
+			}
 			c.endAgreement(p)
 		}
 	}

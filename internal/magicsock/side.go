@@ -145,7 +145,7 @@ func (in *arrivals) takeAll(to *received) {
 // peer came by it: what the socket was opened for. A way that works is kept.
 func (c *Conn) cameBy(p *peer, packet discoPacket) {
 	s := packet.by
-	if s == nil || s != p.side && !p.search.has(s) {
+	if s == nil || p.ways == nil || s != p.side && !p.search.has(s) {
 		return
 	}
 	s.heard = time.Now()
@@ -184,6 +184,9 @@ func (p *peer) dropSide() {
 
 // closeSidesOf closes all side sockets for a peer.
 func (c *Conn) closeSidesOf(p *peer) {
+	if p.ways == nil {
+		return
+	}
 	c.endSearch(p, time.Now(), false)
 	p.dropSide()
 }

@@ -87,6 +87,7 @@ func use(c *Conn, p *peer) {
 // search has a Conn search the pinger from side sockets, for a while.
 func (g *pinger) search(c *Conn, p *peer) {
 	c.do(func() {
+		c.meet(p)
 		p.search.plan.Start(time.Now(), path.HardSide, g.socket.(*wireSocket).addr, nil, 1)
 		c.searching = p
 		c.happened(p, (*path.Peer).Tick)
